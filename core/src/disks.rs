@@ -1,0 +1,172 @@
+//! Which disk is the declared one. SPEC section 4 `disk`, section 8 rule 1.
+//!
+//! A BIOS numbers disks anew at every start, so a number says nothing. A disk is known by its size,
+//! by not being the boot medium, by not carrying anybody else's marks, and, where logic.txt gives
+//! one, by its signature. Only what is found here can be written: a [`Claim`] is the proof.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::logic::{Disk, DiskIndex, Partition, Program, Size};
+use crate::machine::{DiskId, DiskInfo, Machine};
+use crate::media::foreign;
+use crate::media::mbr::{Entry, Mbr};
+use crate::media::region::Region;
+use crate::units::{Lba, SECTOR, SectorCount};
+
+/// A disk that was found to be a declared one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    id: DiskId,
+    info: DiskInfo,
+}
+
+impl Claim {
+    /// The BIOS drive number.
+    #[must_use]
+    pub fn drive(&self) -> u8 {
+        self.info.drive
+    }
+
+    /// The disk's size in 512-byte sectors.
+    #[must_use]
+    pub fn sectors(&self) -> u64 {
+        self.info.sectors
+    }
+
+    /// The MBR's sector.
+    #[must_use]
+    pub fn mbr(&self) -> Region {
+        Region::cut(self.id, Lba(0), SectorCount(1))
+    }
+
+    /// A declared partition's sectors. The logic check has found them to lie inside the declared
+    /// size, and the claim has found the disk to be of that size.
+    #[must_use]
+    pub fn partition(&self, partition: &Partition) -> Region {
+        Region::cut(self.id, partition.start, partition.sectors)
+    }
+}
+
+/// Finds the declared disk.
+///
+/// # Errors
+/// Why there is none, or none that may be written, in words for the log.
+pub fn find(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex) -> Result<Claim, String> {
+    let claim = find_alone(machine, program, wanted)?;
+    for other in program.disk_indexes().filter(|&d| d != wanted) {
+        if find_alone(machine, program, other).is_ok_and(|c| c.id == claim.id) {
+            let name = &program.disk(other).name;
+            return Err(format!("drive {:02X} is disk {name} as well", claim.drive()));
+        }
+    }
+    Ok(claim)
+}
+
+/// What a look at one drive came to.
+enum Look {
+    /// It could be the declared disk; whether its MBR is destroyed, so that its signature is lost.
+    Matches { claim: Claim, lost_signature: bool },
+    /// It can't be; why, for the log.
+    Differs(String),
+}
+
+fn find_alone(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex) -> Result<Claim, String> {
+    let disk = program.disk(wanted);
+    let mut matching = Vec::new();
+    let mut reasons = Vec::new();
+    for (n, info) in machine.disks().into_iter().enumerate() {
+        match look(machine, program, wanted, DiskId(n), info) {
+            Look::Matches { claim, lost_signature } => matching.push((claim, lost_signature)),
+            Look::Differs(why) => reasons.push(format!("drive {:02X} {why}", info.drive)),
+        }
+    }
+    // A disk that has the declared signature is preferred to those that lost theirs.
+    if disk.signature.is_some() && matching.iter().any(|&(_, lost)| !lost) {
+        matching.retain(|&(_, lost)| !lost);
+    }
+    match (matching.as_slice(), reasons.is_empty()) {
+        ([(claim, _)], _) => Ok(*claim),
+        ([], true) => Err(String::from("no disk found")),
+        ([], false) => Err(format!("no disk is {}: {}", disk.name, reasons.join(", "))),
+        (several, _) => {
+            let drives: Vec<String> = several.iter().map(|(c, _)| format!("{:02X}", c.drive())).collect();
+            Err(format!("{} disks could be {}: drives {}", several.len(), disk.name, drives.join(", ")))
+        }
+    }
+}
+
+fn look(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex, id: DiskId, info: DiskInfo) -> Look {
+    let disk = program.disk(wanted);
+    let differs = |why: &str| Look::Differs(String::from(why));
+    if info.boot_medium {
+        return differs("is the boot medium");
+    }
+    if !fits(disk.sectors, info.sectors) {
+        return Look::Differs(format!("has {} sectors", info.sectors));
+    }
+    if !info.writable {
+        return differs("can't be written by this BIOS");
+    }
+    let Ok(head) = foreign::read_head(machine, id, Lba(0), foreign::QUICK_HEAD_SECTORS.min(info.sectors)) else {
+        return differs("can't be read");
+    };
+    if let Some(owner) = foreign::owner_of_head(&head) {
+        return Look::Differs(format!("carries {owner}"));
+    }
+    let mbr = head.first_chunk::<SECTOR>().and_then(|sector| Mbr::parse(sector, info.sectors).ok());
+    // The rest of the disk is searched for marks only when the table is not ours already: on the
+    // good path, one read is all that a start costs.
+    if !mbr.is_some_and(|mbr| mbr.has_map(&program.map(wanted))) {
+        match foreign::owner(machine, id, info.sectors, mbr.as_ref()) {
+            Ok(None) => {}
+            Ok(Some(owner)) => return Look::Differs(format!("carries {owner}")),
+            Err(error) => return Look::Differs(format!("can't be searched for marks: {error}")),
+        }
+    }
+    match (disk.signature, mbr) {
+        (Some(wanted), Some(mbr)) if mbr.disk_signature() != wanted => {
+            Look::Differs(format!("has signature {:08X}", mbr.disk_signature()))
+        }
+        (_, mbr) => Look::Matches { claim: Claim { id, info }, lost_signature: mbr.is_none() },
+    }
+}
+
+fn fits(size: Size, sectors: u64) -> bool {
+    match size {
+        Size::Exactly(n) => sectors == n.0,
+        Size::AtLeast(n) => sectors >= n.0,
+    }
+}
+
+impl Program {
+    /// The partition table that a disk is declared to have, the first partition active.
+    #[must_use]
+    pub fn map(&self, disk: DiskIndex) -> [Entry; 4] {
+        let mut map = [Entry::default(); 4];
+        for partition in self.partitions_on(disk).map(|p| self.partition(p)) {
+            if let Some(entry) = map.get_mut(usize::from(partition.entry)) {
+                *entry = Entry {
+                    active: partition.entry == 0,
+                    kind: partition.kind,
+                    // The logic check refuses what a table can't say.
+                    start: u32::try_from(partition.start.0).unwrap_or(0),
+                    sectors: u32::try_from(partition.sectors.0).unwrap_or(0),
+                };
+            }
+        }
+        map
+    }
+}
+
+/// A declared disk's boot code file, signature and name are in [`Disk`]; this is the signature that a
+/// restore gives a disk which has none: the same on every machine with the same logic.txt, never 0.
+#[must_use]
+pub fn default_signature(disk: &Disk) -> u32 {
+    let mut signature = 0x4B53_0001_u32;
+    for byte in disk.name.bytes() {
+        signature = signature.rotate_left(5) ^ u32::from(byte);
+    }
+    signature | 1
+}

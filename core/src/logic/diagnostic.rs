@@ -1,0 +1,80 @@
+//! What is wrong with a logic.txt, where, and what would be right.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column of the first wrong character, from 1, counted in characters.
+    pub column: usize,
+    /// How many characters are wrong; at least 1.
+    pub width: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: String,
+}
+
+/// As the loader prints it: one line.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}; {}", self.line, self.column, self.message, self.help)
+    }
+}
+
+impl Diagnostic {
+    /// As the host tool prints it: with the file's name, the line itself, and a caret under the place.
+    #[must_use]
+    pub fn render(&self, file: &str, text: &str) -> String {
+        let line = text.lines().nth(self.line.saturating_sub(1)).unwrap_or("").trim_end();
+        let line = line.trim_start_matches('\u{feff}');
+        // Tabs stay tabs in the padding, so that the caret stands under its word whatever they mean.
+        let before = line.chars().take(self.column.saturating_sub(1));
+        let padding: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let carets = "^".repeat(self.width.max(1));
+        let number = format!("{:>5}", self.line);
+        format!(
+            "{file}:{}:{}: error: {}\n{number} | {line}\n      | {padding}{carets}\n      = {}",
+            self.line, self.column, self.message, self.help
+        )
+    }
+}
+
+/// The one of `words` that `word` is most likely a misspelling of.
+pub(super) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    words
+        .into_iter()
+        .map(|w| (distance(&word.to_ascii_lowercase(), &w.to_ascii_lowercase()), w))
+        .filter(|&(d, w)| d <= 1 + w.len() / 3)
+        .min_by_key(|&(d, _)| d)
+        .map(|(_, w)| w)
+}
+
+/// Damerau's distance without its transposition of distant letters: how many letters have to be
+/// changed, added, dropped, or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let width = b.len() + 1;
+    let mut table = alloc::vec![0; (a.len() + 1) * width];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i * width + j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let same = usize::from(a[i - 1] != b[j - 1]);
+                let mut least = (table[(i - 1) * width + j - 1] + same)
+                    .min(table[(i - 1) * width + j] + 1)
+                    .min(table[i * width + j - 1] + 1);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    least = least.min(table[(i - 2) * width + j - 2] + 1);
+                }
+                least
+            };
+        }
+    }
+    table[a.len() * width + b.len()]
+}

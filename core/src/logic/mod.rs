@@ -1,0 +1,15 @@
+//! logic.txt: the flowchart. SPEC section 4.
+
+mod diagnostic;
+mod line;
+mod parse;
+mod program;
+
+pub use diagnostic::Diagnostic;
+pub use parse::parse;
+pub use program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
+
+/// The file's name at the CD's root.
+pub const FILE: &str = "logic.txt";
+/// The longest logic.txt that is read, in bytes.
+pub const MAX_BYTES: usize = 64 * 1024;

@@ -1,0 +1,204 @@
+//! A logic.txt that was checked: every name leads to what it names.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::bstate::State;
+use crate::units::{Lba, SectorCount};
+
+/// Which declared disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskIndex(pub(super) usize);
+
+/// Which declared partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionIndex(pub(super) usize);
+
+/// How large a declared disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// `sectors N`
+    Exactly(SectorCount),
+    /// `sectors N..`
+    AtLeast(SectorCount),
+}
+
+/// What the boot code in a disk's MBR has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MbrCode {
+    /// What every CD brings: `mbr.bin`.
+    Standard,
+    /// `mbr FILE`
+    File(String),
+    /// `mbr any`: not compared; a restore writes the standard one.
+    Any,
+}
+
+/// `disk ...`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Its name.
+    pub name: String,
+    /// How large it is.
+    pub sectors: Size,
+    /// The MBR's disk signature, if it decides.
+    pub signature: Option<u32>,
+    /// The MBR's boot code.
+    pub mbr: MbrCode,
+}
+
+/// What of a partition a seal covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protect {
+    /// Every allocated block but bstate.txt's.
+    All,
+    /// Nothing.
+    None,
+    /// These files.
+    Paths(Vec<String>),
+}
+
+/// `partition ...`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its name.
+    pub name: String,
+    /// The disk it is on.
+    pub disk: DiskIndex,
+    /// Its entry in the partition table: 0 to 3, in the order of declaration.
+    pub entry: u8,
+    /// Where it begins.
+    pub start: Lba,
+    /// How long it is.
+    pub sectors: SectorCount,
+    /// The table's type byte.
+    pub kind: u8,
+    /// The image that a restore writes.
+    pub image: Option<String>,
+    /// What a seal covers.
+    pub protect: Protect,
+    /// Files that a restore adds.
+    pub tools: Vec<String>,
+}
+
+impl Partition {
+    /// Where the CD keeps its image: a partition with tools has an image of its own, which
+    /// `knownstate build` made of the declared one and the tools.
+    #[must_use]
+    pub fn image_path(&self) -> Option<String> {
+        let image = self.image.as_ref()?;
+        Some(if self.tools.is_empty() { format!("images/{image}") } else { format!("images/{image}.{}", self.name) })
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// `verify mbr of D`
+    VerifyMbr(DiskIndex),
+    /// `verify P [quick]`
+    Verify {
+        /// The partition.
+        partition: PartitionIndex,
+        /// Whether protected ranges are left out.
+        quick: bool,
+    },
+    /// `verify images`
+    VerifyImages,
+    /// `if P is STATE`
+    IfState(PartitionIndex, State),
+    /// `if P failures below N`
+    IfFailures(PartitionIndex, u32),
+    /// `if P crashes below N`
+    IfCrashes(PartitionIndex, u32),
+    /// `if restores below N`
+    IfRestores(u32),
+    /// `set P STATE`
+    Set(PartitionIndex, State),
+    /// `activate P`
+    Activate(PartitionIndex),
+    /// `boot P`
+    Boot(PartitionIndex),
+    /// `repair mbr of D`
+    RepairMbr(DiskIndex),
+    /// `restore P`
+    RestorePartition(PartitionIndex),
+    /// `restore D`
+    RestoreDisk(DiskIndex),
+    /// `wait N`: seconds
+    Wait(u32),
+    /// `notify TEXT`
+    Notify(String),
+    /// `goto L`: the step's place in [`Program::steps`]
+    Goto(usize),
+    /// `restart`
+    Restart,
+    /// `hold TEXT`
+    Hold(String),
+    /// `poweroff`
+    PowerOff,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its label; `-` where it has none.
+    pub label: String,
+    /// The step as written, without label and `else`.
+    pub text: String,
+    /// What it does.
+    pub verb: Verb,
+    /// The step to go on with when it fails.
+    pub otherwise: Option<usize>,
+    /// The line it stands on, from 1.
+    pub line: usize,
+}
+
+/// A checked logic.txt. Every index in it leads somewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    pub(super) disks: Vec<Disk>,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) steps: Vec<Step>,
+}
+
+impl Program {
+    /// The steps, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// A declared disk.
+    #[must_use]
+    pub fn disk(&self, index: DiskIndex) -> &Disk {
+        &self.disks[index.0]
+    }
+
+    /// A declared partition.
+    #[must_use]
+    pub fn partition(&self, index: PartitionIndex) -> &Partition {
+        &self.partitions[index.0]
+    }
+
+    /// Every declared disk.
+    pub fn disk_indexes(&self) -> impl Iterator<Item = DiskIndex> + use<> {
+        (0..self.disks.len()).map(DiskIndex)
+    }
+
+    /// Every declared partition.
+    pub fn partition_indexes(&self) -> impl Iterator<Item = PartitionIndex> + use<> {
+        (0..self.partitions.len()).map(PartitionIndex)
+    }
+
+    /// The partitions of one disk, in the order of declaration.
+    pub fn partitions_on(&self, disk: DiskIndex) -> impl Iterator<Item = PartitionIndex> + '_ {
+        self.partition_indexes().filter(move |&p| self.partition(p).disk == disk)
+    }
+
+    /// The names of all partitions, as bstate.txt lists them.
+    pub fn partition_names(&self) -> impl Iterator<Item = &str> {
+        self.partitions.iter().map(|p| p.name.as_str())
+    }
+}

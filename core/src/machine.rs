@@ -1,0 +1,128 @@
+//! The seam: what a machine gives to the code that decides.
+//!
+//! The loader implements [`Machine`] with BIOS calls, the host tool with files, the tests with disks
+//! that fail. Nothing in this crate does I/O in another way.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::event::Event;
+use crate::media::region::Write;
+use crate::units::{CdSector, Lba, SECTOR};
+
+/// Why a transfer did not happen. Retries are the machine's business: this is the final answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoError {
+    /// The firmware reported this status (INT 13h, AH; Ralf Brown's table 00234).
+    Status(u8),
+    /// The firmware reported success, but moved fewer sectors than asked for.
+    Short,
+    /// The place is past the end of the medium.
+    OutOfRange,
+    /// There is no such disk, or it can't be written.
+    Unsupported,
+    /// What was read back is not what was written.
+    ReadBack,
+}
+
+impl fmt::Display for IoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(code) => write!(f, "BIOS status {code:02X}"),
+            Self::Short => f.write_str("fewer sectors moved than asked for"),
+            Self::OutOfRange => f.write_str("past the end of the disk"),
+            Self::Unsupported => f.write_str("not supported by this drive"),
+            Self::ReadBack => f.write_str("read back differs from what was written"),
+        }
+    }
+}
+
+/// A disk's place in the list that [`Machine::disks`] gives. It means nothing beyond this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DiskId(pub usize);
+
+/// What is known of a disk before anything is read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskInfo {
+    /// The BIOS drive number, for a person to read and for the hand-off. Never an identity.
+    pub drive: u8,
+    /// Size in 512-byte sectors.
+    pub sectors: u64,
+    /// Whether the machine was booted from it.
+    pub boot_medium: bool,
+    /// Whether it can be written at all (EDD present, sectors of 512 bytes).
+    pub writable: bool,
+}
+
+/// What a machine gives. Every call returns in bounded time.
+pub trait Machine {
+    /// The disks there are, without the boot CD. The same list at every call of a run.
+    fn disks(&mut self) -> Vec<DiskInfo>;
+
+    /// Reads whole sectors; `into` is a multiple of 512 bytes long.
+    ///
+    /// # Errors
+    /// When, after the machine's retries, any of the sectors could not be read.
+    fn read_disk(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError>;
+
+    /// Writes whole sectors. A [`Write`] can only be made by a region, so it never lies outside one.
+    ///
+    /// # Errors
+    /// When, after the machine's retries, any of the sectors could not be written. Success is only
+    /// the firmware's word: the region reads back.
+    fn write_disk(&mut self, write: &Write<'_>) -> Result<(), IoError>;
+
+    /// Reads whole sectors of the boot medium; `into` is a multiple of 2048 bytes long.
+    ///
+    /// # Errors
+    /// When, after the machine's retries, any of the sectors could not be read.
+    fn read_cd(&mut self, at: CdSector, into: &mut [u8]) -> Result<(), IoError>;
+
+    /// Milliseconds since the program began.
+    fn now(&mut self) -> u64;
+
+    /// Shows one event: a line on the screen and on the serial port.
+    fn tell(&mut self, event: &Event<'_>);
+
+    /// Whether a key was pressed on the keyboard or a byte came in on the serial line since the last
+    /// call.
+    fn key_pressed(&mut self) -> bool;
+
+    /// Lets a little time pass (at most 55 ms), so that waiting is not a busy loop. A simulator may
+    /// let it pass at once.
+    fn pause(&mut self);
+
+    /// Beeps `times` times, where there is a speaker.
+    fn beep(&mut self, times: u8);
+}
+
+/// All that a hand-off needs. The machine only carries it out.
+pub struct HandOff {
+    /// The disk that holds the partition.
+    pub drive: u8,
+    /// A copy of the disk's MBR, for 0000:0600, where boot sectors look for the table.
+    pub mbr: [u8; SECTOR],
+    /// Which of the four table entries is the partition's: 0 to 3.
+    pub entry: u8,
+    /// The boot sector for 0000:7C00, hidden sectors and drive number filled in.
+    pub boot_sector: [u8; SECTOR],
+}
+
+/// How a run ends. The machine obeys.
+pub enum Ending {
+    /// Jump to a partition's boot sector.
+    HandOff(Box<HandOff>),
+    /// Stay, and repeat this for whoever looks.
+    Hold {
+        /// The step's label, `-` where it has none.
+        label: String,
+        /// The step as written.
+        step: String,
+    },
+    /// Reset the machine.
+    Restart,
+    /// Switch the machine off.
+    PowerOff,
+}

@@ -1,0 +1,282 @@
+//! ext2, ext3 and ext4.
+//!
+//! Layouts: Linux `Documentation/filesystems/ext4/` ("Super Block", "Block Group Descriptors",
+//! "Inode Table", "Extent Tree", "Linear Directories"); field names are its own. Nothing here reads
+//! the journal: a file's data block that was allocated when the image was made stays where it is.
+
+use crate::bytes::{u8_at, u16_at, u32_at, u64_split};
+use crate::media::filesystem::{FileStart, FsError, Volume, read};
+use crate::units::{Offset, SECTOR};
+
+/// Features (`s_feature_incompat`) under which what is read here stays where it is described:
+/// FILETYPE, RECOVER, EXTENTS, 64BIT, FLEX_BG, EA_INODE, CSUM_SEED, LARGEDIR, INLINE_DATA, ENCRYPT.
+/// The last two are looked at again at each file.
+const KNOWN_INCOMPAT: u32 = 0x2 | 0x4 | 0x40 | 0x80 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000;
+/// `s_feature_incompat`: group descriptors are `s_desc_size` bytes long.
+const INCOMPAT_64BIT: u32 = 0x80;
+/// `i_flags`: the inode maps its blocks by an extent tree.
+const EXTENTS_FL: u32 = 0x8_0000;
+/// `i_flags` of files whose first data block must not be overwritten in place: compressed (4),
+/// immutable (10h), encrypted (800h), data journalled (4000h), verity (10_0000h), inline (1000_0000h).
+const REFUSED_FL: u32 = 0x4 | 0x10 | 0x800 | 0x4000 | 0x10_0000 | 0x1000_0000;
+/// The root directory's inode.
+const ROOT: u32 = 2;
+/// The largest block size, 64 KiB: `s_log_block_size` 6.
+const MAX_LOG_BLOCK_SIZE: u32 = 6;
+/// How much of the root directory is looked through: 4 MiB.
+const MAX_DIRECTORY_BYTES: u64 = 4 << 20;
+/// `i_block`, the 60 bytes that hold block numbers or the root of the extent tree.
+const I_BLOCK: usize = 0x28;
+
+/// An ext filesystem whose superblock and first group descriptor were checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Ext {
+    /// 512-byte sectors in a block.
+    block_sectors: u64,
+    blocks: u64,
+    first_data_block: u64,
+    inodes: u32,
+    inodes_per_group: u32,
+    inode_bytes: u64,
+    descriptor_bytes: u64,
+    wide: bool,
+}
+
+/// The part of an inode that is needed.
+struct Inode([u8; 128]);
+
+impl Inode {
+    fn mode(&self) -> u16 {
+        u16_at(&self.0, 0)
+    }
+    fn flags(&self) -> u32 {
+        u32_at(&self.0, 0x20)
+    }
+    fn bytes(&self) -> u64 {
+        u64_split(&self.0, 0x04, 0x6C)
+    }
+    fn block_map(&self) -> &[u8] {
+        &self.0[I_BLOCK..I_BLOCK + 60]
+    }
+}
+
+impl Ext {
+    /// Reads and checks the superblock, the first group descriptor and the root directory's inode.
+    ///
+    /// # Errors
+    /// [`FsError::Unknown`] when it is no ext filesystem, else what is wrong with it.
+    pub fn open(volume: &mut dyn Volume) -> Result<Self, FsError> {
+        if volume.length().0 < 8 {
+            return Err(FsError::Unknown);
+        }
+        let mut superblock = [0; 2 * SECTOR];
+        read(volume, Offset(2), &mut superblock)?;
+        if u16_at(&superblock, 0x38) != 0xEF53 {
+            return Err(FsError::Unknown);
+        }
+        let ext = Self::parse(&superblock, volume.length().0)?;
+        let root = ext.inode(volume, ROOT)?;
+        if root.mode() & 0xF000 != 0x4000 {
+            return Err(FsError::Corrupt("inode 2 is no directory"));
+        }
+        Ok(ext)
+    }
+
+    fn parse(superblock: &[u8; 2 * SECTOR], length: u64) -> Result<Self, FsError> {
+        let incompat = u32_at(superblock, 0x60);
+        if incompat & !KNOWN_INCOMPAT != 0 {
+            return Err(FsError::Unsupported("s_feature_incompat has an unknown bit"));
+        }
+        // EXT4_ERROR_FS: the kernel itself found damage.
+        if u16_at(superblock, 0x3A) & 2 != 0 {
+            return Err(FsError::Corrupt("s_state: errors were detected"));
+        }
+        let log = u32_at(superblock, 0x18);
+        if log > MAX_LOG_BLOCK_SIZE {
+            return Err(FsError::Corrupt("s_log_block_size"));
+        }
+        let block_sectors = 2_u64 << log;
+        let wide = incompat & INCOMPAT_64BIT != 0;
+        let blocks = if wide { u64_split(superblock, 0x04, 0x150) } else { u64::from(u32_at(superblock, 0x04)) };
+        if blocks == 0 || blocks.checked_mul(block_sectors).is_none_or(|sectors| sectors > length) {
+            return Err(FsError::Corrupt("s_blocks_count does not fit the partition"));
+        }
+        // Revision 0 has no s_inode_size: 128.
+        let inode_bytes = if u32_at(superblock, 0x4C) == 0 { 128 } else { u64::from(u16_at(superblock, 0x58)) };
+        if !inode_bytes.is_power_of_two() || inode_bytes < 128 || inode_bytes > block_sectors * SECTOR as u64 {
+            return Err(FsError::Corrupt("s_inode_size"));
+        }
+        let descriptor_bytes = if wide { u64::from(u16_at(superblock, 0xFE)) } else { 32 };
+        if !descriptor_bytes.is_power_of_two() || !(32..=1024).contains(&descriptor_bytes) {
+            return Err(FsError::Corrupt("s_desc_size"));
+        }
+        let inodes_per_group = u32_at(superblock, 0x28);
+        if inodes_per_group == 0 || u32_at(superblock, 0x20) == 0 {
+            return Err(FsError::Corrupt("s_inodes_per_group or s_blocks_per_group is 0"));
+        }
+        let first_data_block = u64::from(u32_at(superblock, 0x14));
+        if first_data_block != u64::from(log == 0) {
+            return Err(FsError::Corrupt("s_first_data_block"));
+        }
+        let inodes = u32_at(superblock, 0);
+        Ok(Self {
+            block_sectors,
+            blocks,
+            first_data_block,
+            inodes,
+            inodes_per_group,
+            inode_bytes,
+            descriptor_bytes,
+            wide,
+        })
+    }
+
+    /// The first sector of a block, if there is such a block. Block 0 means a hole everywhere.
+    fn block(&self, block: u64) -> Result<Offset, FsError> {
+        if block == 0 || block >= self.blocks {
+            return Err(FsError::Corrupt("a block number is a hole or outside the filesystem"));
+        }
+        Ok(Offset(block * self.block_sectors))
+    }
+
+    /// Reads `into.len()` bytes that do not cross a sector from byte `at` of the volume.
+    fn bytes_at(volume: &mut dyn Volume, at: u64, into: &mut [u8]) -> Result<(), FsError> {
+        let mut sector = [0; SECTOR];
+        read(volume, Offset(at / SECTOR as u64), &mut sector)?;
+        let from = (at % SECTOR as u64) as usize;
+        let bytes = sector.get(from..from + into.len()).ok_or(FsError::Corrupt("a structure's place"))?;
+        into.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn inode(&self, volume: &mut dyn Volume, number: u32) -> Result<Inode, FsError> {
+        if number == 0 || number > self.inodes {
+            return Err(FsError::Corrupt("an inode number"));
+        }
+        let (group, index) = ((number - 1) / self.inodes_per_group, (number - 1) % self.inodes_per_group);
+        // The group descriptors begin in the block after the superblock's.
+        let table = self.block(self.first_data_block + 1)?.0 * SECTOR as u64;
+        let mut descriptor = [0; 64];
+        let length = if self.wide && self.descriptor_bytes >= 64 { 64 } else { 32 };
+        Self::bytes_at(volume, table + u64::from(group) * self.descriptor_bytes, &mut descriptor[..length])?;
+        // bg_inode_table_lo and _hi; the latter is still zero in a 32-byte descriptor.
+        let inode_table = self.block(u64_split(&descriptor, 0x08, 0x28))?.0 * SECTOR as u64;
+        let mut inode = [0; 128];
+        Self::bytes_at(volume, inode_table + u64::from(index) * self.inode_bytes, &mut inode)?;
+        Ok(Inode(inode))
+    }
+
+    /// The volume's sector where the file's block `logical` stands.
+    fn map(&self, volume: &mut dyn Volume, inode: &Inode, logical: u32) -> Result<Offset, FsError> {
+        if inode.flags() & EXTENTS_FL != 0 {
+            return self.map_extent(volume, inode, logical);
+        }
+        if logical < 12 {
+            return self.block(u64::from(u32_at(inode.block_map(), logical as usize * 4)));
+        }
+        // Only a large root directory gets here; one level of indirection covers 268 KiB of it at the
+        // least, more than anybody's root directory.
+        let slot = u64::from(logical - 12);
+        let per_block = self.block_sectors * SECTOR as u64 / 4;
+        if slot >= per_block {
+            return Err(FsError::Unsupported("a root directory with double indirect blocks"));
+        }
+        let indirect = self.block(u64::from(u32_at(inode.block_map(), 12 * 4)))?;
+        let mut number = [0; 4];
+        Self::bytes_at(volume, indirect.0 * SECTOR as u64 + slot * 4, &mut number)?;
+        self.block(u64::from(u32_at(&number, 0)))
+    }
+
+    /// Walks the extent tree ("Extent Tree": a 12-byte header, then 12-byte entries).
+    fn map_extent(&self, volume: &mut dyn Volume, inode: &Inode, logical: u32) -> Result<Offset, FsError> {
+        let mut node = [0; SECTOR];
+        node[..60].copy_from_slice(inode.block_map());
+        let mut capacity = 4;
+        // eh_depth is at most 5; it must shrink at each level, so this ends.
+        for level in (0..=5_u16).rev() {
+            if u16_at(&node, 0) != 0xF30A {
+                return Err(FsError::Corrupt("eh_magic"));
+            }
+            let (entries, depth) = (usize::from(u16_at(&node, 2)), u16_at(&node, 6));
+            if depth > level {
+                return Err(FsError::Corrupt("eh_depth"));
+            }
+            // Only a node's first sector is read: 41 entries, far more than a small file has.
+            let entries = node[12..].as_chunks::<12>().0.iter().take(entries.min(capacity));
+            let Some(entry) = entries.take_while(|e| u32_at(&e[..], 0) <= logical).last() else {
+                return Err(FsError::Corrupt("a hole in the file"));
+            };
+            if depth == 0 {
+                return self.leaf(entry, logical);
+            }
+            let child = self.block(u64::from(u32_at(entry, 4)) | u64::from(u16_at(entry, 8)) << 32)?;
+            read(volume, child, &mut node)?;
+            capacity = 41;
+        }
+        Err(FsError::Corrupt("eh_depth"))
+    }
+
+    /// `ext4_extent`: ee_block, ee_len, ee_start_hi, ee_start_lo.
+    fn leaf(&self, entry: &[u8; 12], logical: u32) -> Result<Offset, FsError> {
+        let within = logical - u32_at(entry, 0).min(logical);
+        let length = u16_at(entry, 4);
+        // More than 32768 marks an extent that was allocated and never written.
+        if length > 32768 {
+            return Err(FsError::Corrupt("an unwritten extent in the file"));
+        }
+        if within >= u32::from(length) {
+            return Err(FsError::Corrupt("a hole in the file"));
+        }
+        let start = u64::from(u32_at(entry, 8)) | u64::from(u16_at(entry, 6)) << 32;
+        self.block(start + u64::from(within))
+    }
+
+    /// Finds `name` in the root directory.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why the file can't be used.
+    pub fn find(&self, volume: &mut dyn Volume, name: &str) -> Result<FileStart, FsError> {
+        let root = self.inode(volume, ROOT)?;
+        let blocks = root.bytes().min(MAX_DIRECTORY_BYTES) / (self.block_sectors * SECTOR as u64);
+        for logical in 0..u32::try_from(blocks).unwrap_or(0) {
+            let block = self.map(volume, &root, logical)?;
+            if let Some(number) = self.search(volume, block, name)? {
+                let inode = self.inode(volume, number)?;
+                return self.start_of(volume, &inode);
+            }
+        }
+        Err(FsError::NotFound)
+    }
+
+    /// Looks through one directory block. Entries never cross a block, but they do cross sectors, so
+    /// the block is read whole; a hashed directory's inner blocks look empty (inode 0) from here.
+    fn search(&self, volume: &mut dyn Volume, block: Offset, name: &str) -> Result<Option<u32>, FsError> {
+        let mut bytes = alloc::vec![0; self.block_sectors as usize * SECTOR];
+        read(volume, block, &mut bytes)?;
+        let mut at = 0;
+        while let Some(entry) = bytes.get(at..).filter(|rest| rest.len() >= 8) {
+            let length = usize::from(u16_at(entry, 4));
+            let found = entry.get(8..8 + usize::from(u8_at(entry, 6)));
+            let inode = u32_at(entry, 0);
+            if inode != 0 && found == Some(name.as_bytes()) {
+                return Ok(Some(inode));
+            }
+            // rec_len is at least 12 and a multiple of 4; in a 64 KiB block FFFFh or 0 means "all".
+            if length < 12 || length % 4 != 0 {
+                break;
+            }
+            at += length;
+        }
+        Ok(None)
+    }
+
+    fn start_of(&self, volume: &mut dyn Volume, inode: &Inode) -> Result<FileStart, FsError> {
+        if inode.mode() & 0xF000 != 0x8000 {
+            return Err(FsError::Corrupt("bstate.txt is no regular file"));
+        }
+        if inode.flags() & REFUSED_FL != 0 {
+            return Err(FsError::Unsupported("file is inline, encrypted, compressed, immutable or journalled"));
+        }
+        Ok(FileStart { at: self.map(volume, inode, 0)?, bytes: inode.bytes() })
+    }
+}

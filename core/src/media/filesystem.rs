@@ -1,0 +1,120 @@
+//! A partition's filesystem, far enough to check its basics and to find one file's first sector.
+
+use core::fmt;
+
+use crate::machine::IoError;
+use crate::media::{ext::Ext, fat::Fat};
+use crate::units::{Offset, SectorCount};
+
+/// Something that a filesystem stands on: a partition, or an image file.
+pub trait Volume {
+    /// Its length in 512-byte sectors.
+    fn length(&self) -> SectorCount;
+
+    /// Reads whole sectors; `into` is a multiple of 512 bytes long.
+    ///
+    /// # Errors
+    /// When any of them could not be read or lies outside.
+    fn read(&mut self, at: Offset, into: &mut [u8]) -> Result<(), IoError>;
+}
+
+/// Why a filesystem, or a file in it, can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FsError {
+    /// A sector could not be read.
+    Io {
+        /// Which one, from the volume's beginning.
+        at: Offset,
+        /// Why.
+        error: IoError,
+    },
+    /// A field has a value that its specification does not allow; the field's name in it.
+    Corrupt(&'static str),
+    /// A valid filesystem with a feature that this program does not read; the feature's name.
+    Unsupported(&'static str),
+    /// Neither FAT nor ext2, ext3 or ext4.
+    Unknown,
+    /// The file is not in the root directory.
+    NotFound,
+}
+
+impl fmt::Display for FsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { at, error } => write!(f, "sector {} of it: {error}", at.0),
+            Self::Corrupt(field) => write!(f, "filesystem damaged: {field}"),
+            Self::Unsupported(feature) => write!(f, "filesystem not supported: {feature}"),
+            Self::Unknown => f.write_str("no FAT or ext filesystem"),
+            Self::NotFound => f.write_str("no such file in the root directory"),
+        }
+    }
+}
+
+/// Where a file begins, checked: allocated, written, and at least one whole sector of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStart {
+    /// Its first sector, from the volume's beginning.
+    pub at: Offset,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// A filesystem whose basics were found good.
+pub enum Filesystem {
+    /// FAT12, FAT16 or FAT32.
+    Fat(Fat),
+    /// ext2, ext3 or ext4.
+    Ext(Ext),
+}
+
+impl Filesystem {
+    /// Recognises and checks the filesystem on `volume`.
+    ///
+    /// # Errors
+    /// When there is none, or its basics are damaged, unreadable, or not supported.
+    pub fn open(volume: &mut dyn Volume) -> Result<Self, FsError> {
+        // ext is looked for first: mkfs.ext4 leaves the boot sector alone, so an older FAT boot
+        // sector may still stand before an ext superblock, and never the other way round.
+        match Ext::open(volume) {
+            Ok(ext) => return Ok(Self::Ext(ext)),
+            Err(FsError::Unknown) => {}
+            Err(error) => return Err(error),
+        }
+        Fat::open(volume).map(Self::Fat)
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fat(fat) => fat.name(),
+            Self::Ext(_) => "ext2/3/4",
+        }
+    }
+
+    /// Finds a file of the root directory, by its name in lower case (8.3 on FAT).
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why its first sector can't be told or must not be written.
+    pub fn find(&self, volume: &mut dyn Volume, name: &str) -> Result<FileStart, FsError> {
+        let start = match self {
+            Self::Fat(fat) => fat.find(volume, name)?,
+            Self::Ext(ext) => ext.find(volume, name)?,
+        };
+        if start.bytes < crate::units::SECTOR as u64 {
+            return Err(FsError::Corrupt("file is shorter than one sector"));
+        }
+        if start.at.0 >= volume.length().0 {
+            return Err(FsError::Corrupt("file lies outside the partition"));
+        }
+        Ok(start)
+    }
+}
+
+/// Reads one sector.
+///
+/// # Errors
+/// [`FsError::Io`].
+pub(crate) fn read(volume: &mut dyn Volume, at: Offset, into: &mut [u8]) -> Result<(), FsError> {
+    volume.read(at, into).map_err(|error| FsError::Io { at, error })
+}

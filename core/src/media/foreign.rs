@@ -1,0 +1,159 @@
+//! Signs that a disk is somebody else's. A disk with any of them is never written.
+//!
+//! The places are those where each owner's own tools look first; see each row for the source.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::bytes::u64_split;
+use crate::machine::{DiskId, IoError, Machine};
+use crate::media::mbr::Mbr;
+use crate::units::{Lba, SECTOR};
+
+/// Bytes that mark a volume: at byte `at` from its beginning.
+struct Mark {
+    owner: &'static str,
+    at: usize,
+    bytes: &'static [u8],
+}
+
+/// Marks at the beginning of a disk or of a partition.
+const HEAD: &[Mark] = &[
+    // UEFI 2.10 section 5.3.2: the GPT header stands in LBA 1.
+    Mark { owner: "GPT", at: 512, bytes: b"EFI PART" },
+    // LVM2 lib/label: in one of the first four sectors.
+    Mark { owner: "LVM", at: 0, bytes: b"LABELONE" },
+    Mark { owner: "LVM", at: 512, bytes: b"LABELONE" },
+    Mark { owner: "LVM", at: 1024, bytes: b"LABELONE" },
+    Mark { owner: "LVM", at: 1536, bytes: b"LABELONE" },
+    // BitLocker: the OEM field of the boot sector.
+    Mark { owner: "BitLocker", at: 3, bytes: b"-FVE-FS-" },
+    // LUKS 1 and 2: cryptsetup docs/on-disk-format.pdf.
+    Mark { owner: "LUKS", at: 0, bytes: b"LUKS\xBA\xBE" },
+    // Linux md, version 1.1 at 0 and version 1.2 at 4 KiB (kernel md_p.h: MD_SB_MAGIC).
+    Mark { owner: "RAID", at: 0, bytes: &[0xFC, 0x4E, 0x2B, 0xA9] },
+    Mark { owner: "RAID", at: 4096, bytes: &[0xFC, 0x4E, 0x2B, 0xA9] },
+    // Windows dynamic disks: the LDM private header of MBR disks, in LBA 6.
+    Mark { owner: "dynamic disk", at: 6 * 512, bytes: b"PRIVHEAD" },
+    // ISO 9660 on a disk: a boot stick.
+    Mark { owner: "ISO 9660", at: 16 * 2048 + 1, bytes: b"CD001" },
+];
+
+/// How much of a volume's beginning [`HEAD`] looks at, in sectors: up to and with ISO 9660's.
+const HEAD_SECTORS: u64 = 65;
+/// ZFS on-disk format 1.3: label 0's uberblock array stands at 128 KiB, 128 slots of 1 KiB.
+const UBERBLOCKS: u64 = 128 * 1024 / 512;
+/// ZFS: the uberblock's magic, in either byte order.
+const UBERBLOCK_MAGIC: u64 = 0x00BA_B10C;
+
+/// Partition types that say whose a partition is: protective GPT, Windows dynamic disk, Linux LVM,
+/// Linux RAID, and FreeBSD's ZFS slice.
+const KINDS: &[(u8, &str)] = &[(0xEE, "GPT"), (0x42, "dynamic disk"), (0x8E, "LVM"), (0xFD, "RAID"), (0xBF, "ZFS")];
+
+/// How much of a disk's beginning is read at every start, in sectors: the MBR, and all marks but
+/// ISO 9660's.
+pub const QUICK_HEAD_SECTORS: u64 = 9;
+
+/// Whose the volume is that begins with `head`, as far as `head` tells.
+#[must_use]
+pub fn owner_of_head(head: &[u8]) -> Option<&'static str> {
+    let stands = |mark: &&Mark| head.get(mark.at..mark.at + mark.bytes.len()) == Some(mark.bytes);
+    HEAD.iter().find(stands).map(|mark| mark.owner)
+}
+
+/// Whose the disk is, if anything on it says so: its beginning, its end, and the beginning of what
+/// its partition table lists. For a disk whose MBR is not the declared one.
+///
+/// # Errors
+/// When a place that has to be looked at can't be read.
+pub fn owner(
+    machine: &mut dyn Machine,
+    disk: DiskId,
+    sectors: u64,
+    mbr: Option<&Mbr>,
+) -> Result<Option<&'static str>, IoError> {
+    if let Some(owner) = owner_of_volume(machine, disk, Lba(0), sectors)? {
+        return Ok(Some(owner));
+    }
+    if let Some(owner) = owner_of_tail(machine, disk, sectors)? {
+        return Ok(Some(owner));
+    }
+    for entry in mbr.map(Mbr::entries).unwrap_or_default().iter().filter(|e| e.kind != 0) {
+        if let Some(&(_, owner)) = KINDS.iter().find(|(kind, _)| *kind == entry.kind) {
+            return Ok(Some(owner));
+        }
+        let (start, length) = (Lba(u64::from(entry.start)), u64::from(entry.sectors));
+        if let Some(owner) = owner_of_volume(machine, disk, start, length)? {
+            return Ok(Some(owner));
+        }
+    }
+    Ok(None)
+}
+
+fn owner_of_volume(
+    machine: &mut dyn Machine,
+    disk: DiskId,
+    start: Lba,
+    length: u64,
+) -> Result<Option<&'static str>, IoError> {
+    let head = read_head(machine, disk, start, HEAD_SECTORS.min(length))?;
+    if let Some(owner) = owner_of_head(&head) {
+        return Ok(Some(owner));
+    }
+    // 128 slots of 1 KiB; larger slots begin at multiples of these. The magic stands in the writer's
+    // byte order.
+    let mut slots = vec![0; 256.min(length.saturating_sub(UBERBLOCKS)) as usize * SECTOR];
+    machine.read_disk(disk, Lba(start.0 + UBERBLOCKS), &mut slots)?;
+    let zfs = slots
+        .chunks(1024)
+        .map(|slot| u64_split(slot, 0, 4))
+        .any(|magic| magic == UBERBLOCK_MAGIC || magic.swap_bytes() == UBERBLOCK_MAGIC);
+    Ok(zfs.then_some("ZFS"))
+}
+
+/// Reads the first `sectors` sectors from `start` on. The first of them may be unreadable and then
+/// reads as zeros: a disk whose MBR can't be read is a disk whose MBR is destroyed. Any other must
+/// be readable, or nobody can tell whose the disk is.
+///
+/// # Errors
+/// The machine's.
+pub fn read_head(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u64) -> Result<Vec<u8>, IoError> {
+    let mut head = vec![0; sectors as usize * SECTOR];
+    if machine.read_disk(disk, start, &mut head).is_err() {
+        let Some((first, rest)) = head.split_at_mut_checked(SECTOR) else { return Ok(head) };
+        machine.read_disk(disk, Lba(start.0 + 1), rest)?;
+        if machine.read_disk(disk, start, first).is_err() {
+            first.fill(0);
+        }
+    }
+    Ok(head)
+}
+
+/// The end of the disk: GPT's second header (UEFI 2.10 section 5.3.2, last sector), SNIA DDF's anchor
+/// (2.0 section 5, last sector), Intel RAID (Linux mdadm super-intel.c, last sector but one), and
+/// Linux md versions 1.0 (8 KiB before the end) and 0.90 (the last whole 64 KiB).
+fn owner_of_tail(machine: &mut dyn Machine, disk: DiskId, sectors: u64) -> Result<Option<&'static str>, IoError> {
+    let first = (sectors / 128 * 128).saturating_sub(128);
+    let mut tail = vec![0; (sectors - first) as usize * SECTOR];
+    machine.read_disk(disk, Lba(first), &mut tail)?;
+    let byte_of = |sector: u64| (sector.saturating_sub(first)) as usize * SECTOR;
+    let begins = |sector: u64, mark: &[u8]| {
+        let at = byte_of(sector);
+        tail.get(at..at + mark.len()) == Some(mark)
+    };
+    let last = sectors.saturating_sub(1);
+    // Version 1.0 stands at the largest multiple of 4 KiB that is 8 KiB or more before the end.
+    let version_1_0 = sectors.saturating_sub(16) / 8 * 8;
+    let md = [0xFC, 0x4E, 0x2B, 0xA9];
+    Ok(if begins(last, b"EFI PART") {
+        Some("GPT")
+    } else if begins(last, &[0xDE, 0x11, 0xDE, 0x11]) || begins(last, &[0x11, 0xDE, 0x11, 0xDE]) {
+        Some("DDF RAID")
+    } else if begins(last.saturating_sub(1), b"Intel Raid ISM") {
+        Some("Intel RAID")
+    } else if begins(version_1_0, &md) || begins(first, &md) {
+        Some("RAID")
+    } else {
+        None
+    })
+}

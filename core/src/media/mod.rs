@@ -1,0 +1,10 @@
+//! What stands where on a medium.
+
+pub mod boot_sector;
+pub mod ext;
+pub mod fat;
+pub mod filesystem;
+pub mod foreign;
+pub mod iso9660;
+pub mod mbr;
+pub mod region;

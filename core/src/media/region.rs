@@ -1,0 +1,122 @@
+//! Windows on a disk. A write fits inside one or it does not exist.
+//!
+//! [`crate::machine::Machine::write_disk`] takes a [`Write`], a [`Write`] is only made by a
+//! [`Region`], and a [`Region`] is only cut from a disk that was found to be the declared one (see
+//! [`crate::disks`]). So no code can write elsewhere, however wrong its arithmetic is.
+
+use alloc::vec;
+
+use crate::machine::{DiskId, IoError, Machine};
+use crate::media::filesystem::Volume;
+use crate::units::{Lba, Offset, SECTOR, SectorCount};
+
+/// Sectors read back at once: 32 KiB, the largest transfer that every BIOS takes.
+const READ_BACK_BYTES: usize = 32 * 1024;
+
+/// Whole sectors on their way to a disk. Its fields are private and only a region makes one.
+pub struct Write<'a> {
+    disk: DiskId,
+    at: Lba,
+    data: &'a [u8],
+}
+
+impl<'a> Write<'a> {
+    /// The disk.
+    #[must_use]
+    pub fn disk(&self) -> DiskId {
+        self.disk
+    }
+    /// The first sector, counted from the beginning of the disk.
+    #[must_use]
+    pub fn at(&self) -> Lba {
+        self.at
+    }
+    /// Whole sectors of 512 bytes.
+    #[must_use]
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+}
+
+/// Consecutive sectors of one disk that may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    disk: DiskId,
+    first: Lba,
+    length: SectorCount,
+}
+
+impl Region {
+    /// For [`crate::disks`] alone: the caller has found the disk to be the declared one, and the
+    /// sectors to be declared.
+    pub(crate) fn cut(disk: DiskId, first: Lba, length: SectorCount) -> Self {
+        Self { disk, first, length }
+    }
+
+    /// How long it is, in 512-byte sectors.
+    #[must_use]
+    pub fn length(&self) -> SectorCount {
+        self.length
+    }
+
+    /// The disk's sector where `bytes` bytes from `at` on begin, if all of them lie inside.
+    fn place(&self, at: Offset, bytes: usize) -> Result<Lba, IoError> {
+        let sectors = (bytes / SECTOR) as u64;
+        let end = at.0.checked_add(sectors).ok_or(IoError::OutOfRange)?;
+        if end > self.length.0 || !bytes.is_multiple_of(SECTOR) {
+            return Err(IoError::OutOfRange);
+        }
+        self.first.0.checked_add(at.0).map(Lba).ok_or(IoError::OutOfRange)
+    }
+
+    /// Reads whole sectors.
+    ///
+    /// # Errors
+    /// The machine's, or [`IoError::OutOfRange`].
+    pub fn read(&self, machine: &mut dyn Machine, at: Offset, into: &mut [u8]) -> Result<(), IoError> {
+        let lba = self.place(at, into.len())?;
+        machine.read_disk(self.disk, lba, into)
+    }
+
+    /// Writes whole sectors, reads them back, and compares.
+    ///
+    /// INT 13h has no flush and some firmware reports success for writes that did not happen, so the
+    /// firmware's word is never taken for it.
+    ///
+    /// # Errors
+    /// The machine's, [`IoError::OutOfRange`], or [`IoError::ReadBack`].
+    pub fn write(&self, machine: &mut dyn Machine, at: Offset, data: &[u8]) -> Result<(), IoError> {
+        let lba = self.place(at, data.len())?;
+        machine.write_disk(&Write { disk: self.disk, at: lba, data })?;
+        let mut back = vec![0; data.len().min(READ_BACK_BYTES)];
+        for (n, written) in data.chunks(READ_BACK_BYTES).enumerate() {
+            let at = Offset(at.0 + (n * READ_BACK_BYTES / SECTOR) as u64);
+            let Some(back) = back.get_mut(..written.len()) else { return Err(IoError::ReadBack) };
+            self.read(machine, at, back)?;
+            if back != written {
+                return Err(IoError::ReadBack);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same sectors as something that a filesystem can be looked for on.
+    pub fn volume<'a>(&'a self, machine: &'a mut dyn Machine) -> RegionVolume<'a> {
+        RegionVolume { region: self, machine }
+    }
+}
+
+/// A region with the machine to read it by.
+pub struct RegionVolume<'a> {
+    region: &'a Region,
+    machine: &'a mut dyn Machine,
+}
+
+impl Volume for RegionVolume<'_> {
+    fn length(&self) -> SectorCount {
+        self.region.length
+    }
+    fn read(&mut self, at: Offset, into: &mut [u8]) -> Result<(), IoError> {
+        self.region.read(self.machine, at, into)
+    }
+}

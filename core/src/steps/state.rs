@@ -1,0 +1,277 @@
+//! `if P is ...`, the counters, `set P ...`: bstate.txt on every partition.
+//!
+//! The loader finds the file's first sector through the filesystem, and overwrites that one sector in
+//! place. It never allocates, moves or grows the file. A sector is written whole or not at all, so a
+//! power cut leaves each copy old or new, and the sequence number tells which is which.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::bstate::{self, Record, State};
+use crate::event::Event;
+use crate::logic::{PartitionIndex, Program, Step, Verb};
+use crate::media::filesystem::{FileStart, Filesystem};
+use crate::media::region::Region;
+use crate::steps::{Context, Outcome, name_of};
+use crate::units::{Offset, SECTOR};
+
+/// The record, and where its copies are.
+pub(crate) struct States {
+    pub record: Record,
+    /// Whether a copy was valid; if none was, the record is a guess and answers no question.
+    pub known: bool,
+    copies: Vec<Copy>,
+    /// Whether a copy differs from the record.
+    stale: bool,
+}
+
+/// A copy whose sector can be found.
+struct Copy {
+    name: String,
+    region: Region,
+    at: Offset,
+}
+
+impl States {
+    fn write(&mut self, context: &mut Context<'_>) -> Outcome {
+        self.record.sequence = self.record.sequence.saturating_add(1);
+        let sector = self.record.to_sector();
+        let mut failed = Vec::new();
+        for copy in &self.copies {
+            if let Err(error) = copy.region.write(context.machine, copy.at, &sector) {
+                failed.push(format!("{}: {error}", copy.name));
+            }
+        }
+        if failed.len() == self.copies.len() {
+            failed.insert(0, "no copy of bstate.txt could be written".to_string());
+            return Err(failed.join("; "));
+        }
+        self.stale = false;
+        Ok(if failed.is_empty() { String::new() } else { format!("but not {}", failed.join("; ")) })
+    }
+}
+
+impl Context<'_> {
+    /// Finds and reads every copy, unless that was done before.
+    pub(crate) fn load_states(&mut self) {
+        if self.states.is_none() {
+            let states = self.read_states();
+            self.states = Some(states);
+        }
+    }
+
+    fn read_states(&mut self) -> States {
+        let mut copies = Vec::new();
+        let mut parsed = Vec::new();
+        let mut troubles = Vec::new();
+        let mut sectors = Vec::new();
+        for partition in self.program.partition_indexes() {
+            let name = self.program.partition(partition).name.clone();
+            let copy = match self.find_copy(partition) {
+                Ok(copy) => copy,
+                Err(why) => {
+                    troubles.push(format!("{name}: {why}"));
+                    continue;
+                }
+            };
+            let mut sector = [0; SECTOR];
+            match copy.region.read(self.machine, copy.at, &mut sector) {
+                Err(error) => troubles.push(format!("{name}: {error}")),
+                Ok(()) => match Record::parse(&sector) {
+                    Ok(copy) => parsed.push(copy),
+                    Err(fault) => troubles.push(format!("{name}: {fault}")),
+                },
+            }
+            sectors.push(sector);
+            copies.push(copy);
+        }
+        if !troubles.is_empty() {
+            let (failed, reason) = (parsed.is_empty(), troubles.join("; "));
+            self.machine.tell(&Event::Outcome { label: "-", step: "read bstate.txt", failed, reason: &reason });
+        }
+        let merged = Record::merge(&parsed, self.program.partition_names());
+        let known = merged.is_some();
+        let record = merged.unwrap_or_else(|| unknown(self.program.partition_names()));
+        let canonical = record.to_sector();
+        let stale = known && sectors.iter().any(|sector| *sector != canonical);
+        States { record, known, copies, stale }
+    }
+
+    fn find_copy(&mut self, partition: PartitionIndex) -> Result<Copy, String> {
+        let region = self.region(partition)?;
+        let name = self.program.partition(partition).name.clone();
+        let at = self.find_file(&region)?.at;
+        Ok(Copy { name, region, at })
+    }
+
+    fn find_file(&mut self, region: &Region) -> Result<FileStart, String> {
+        let mut volume = region.volume(self.machine);
+        let filesystem = Filesystem::open(&mut volume).map_err(|e| e.to_string())?;
+        // A file shorter than the record could not be written back in place, so a person's edit in
+        // it would win again at every start, whatever happened since. It is not a copy.
+        filesystem.find(&mut volume, bstate::FILE).map_err(|e| format!("{}: {e}", bstate::FILE))
+    }
+
+    /// Writes back what a power cut, a person or a fault left behind, before the run ends, if no
+    /// `set` did so already.
+    pub fn settle_states(&mut self) {
+        let Some(mut states) = self.states.take() else { return };
+        if states.stale {
+            let outcome = states.write(self);
+            let (failed, reason) = match &outcome {
+                Ok(remark) => (false, remark),
+                Err(reason) => (true, reason),
+            };
+            self.machine.tell(&Event::Outcome { label: "-", step: "write bstate.txt back", failed, reason });
+        }
+        self.states = Some(states);
+    }
+
+    /// Writes the record to every copy.
+    pub(crate) fn write_states(&mut self) -> Outcome {
+        let Some(mut states) = self.states.take() else { return Err("bstate.txt was not read".to_string()) };
+        let outcome = states.write(self);
+        self.states = Some(states);
+        outcome
+    }
+
+    fn record(&mut self) -> Result<&Record, String> {
+        self.load_states();
+        match &self.states {
+            Some(states) if states.known => Ok(&states.record),
+            _ => Err("no copy of bstate.txt is readable".to_string()),
+        }
+    }
+
+    fn recorded(&mut self, partition: PartitionIndex) -> Result<bstate::Partition, String> {
+        let name = self.program.partition(partition).name.clone();
+        self.record()?.get(&name).cloned().ok_or_else(|| format!("bstate.txt does not know {name}"))
+    }
+
+    /// `if P is STATE`
+    ///
+    /// # Errors
+    /// The state that it is in, or that no copy is readable.
+    pub fn if_state(&mut self, partition: PartitionIndex, state: State) -> Outcome {
+        let recorded = self.recorded(partition)?;
+        if recorded.state == state {
+            return Ok(String::new());
+        }
+        let why = if recorded.why.is_empty() { String::new() } else { format!(": {}", recorded.why) };
+        Err(format!("it is {}{why}", recorded.state))
+    }
+
+    /// `if P failures below N`
+    ///
+    /// # Errors
+    /// The number of failures, or that no copy is readable.
+    pub fn if_failures(&mut self, partition: PartitionIndex, limit: u32) -> Outcome {
+        below(self.recorded(partition)?.failures, limit)
+    }
+
+    /// `if P crashes below N`
+    ///
+    /// # Errors
+    /// The number of crashes, or that no copy is readable.
+    pub fn if_crashes(&mut self, partition: PartitionIndex, limit: u32) -> Outcome {
+        below(self.recorded(partition)?.crashes, limit)
+    }
+
+    /// `if restores below N`
+    ///
+    /// # Errors
+    /// The number of restores. Where no copy is readable there is nothing that counted them, and the
+    /// answer is yes: a blank disk has to be restored.
+    pub fn if_restores(&mut self, limit: u32) -> Outcome {
+        match self.record() {
+            Ok(record) => below(record.restores, limit),
+            Err(_) if limit > 0 => Ok("no copy of bstate.txt tells of any".to_string()),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// `set P STATE`, at place `at` of the flow.
+    ///
+    /// # Errors
+    /// When no copy could be written.
+    pub fn set_state(&mut self, at: usize, partition: PartitionIndex, state: State) -> Outcome {
+        self.load_states();
+        let name = &self.program.partition(partition).name;
+        let boot = boot_that_follows(self.program, at, partition);
+        let why = match (boot, self.finding(partition)) {
+            (Some(boot), _) if boot.label == "-" => format!("{} begun, not confirmed", boot.text),
+            (Some(boot), _) => format!("{} boot begun, not confirmed", boot.label),
+            (None, Some(finding)) => finding.to_string(),
+            (None, None) => {
+                self.program.steps().get(at).map(|s| format!("{} set {state}", name_of(s))).unwrap_or_default()
+            }
+        };
+        if let Some(states) = &mut self.states {
+            states.known = true;
+            if boot.is_some() {
+                states.record.booting.clone_from(name);
+            }
+            apply(&mut states.record, name, state, &why, boot.is_some());
+        }
+        self.write_states()
+    }
+
+    /// Notes which partition the hand-off goes to, where no `set` did so.
+    pub(crate) fn note_booting(&mut self, partition: PartitionIndex) -> Outcome {
+        let name = &self.program.partition(partition).name;
+        self.load_states();
+        match &mut self.states {
+            Some(states) if states.known && states.record.booting != *name => {
+                states.record.booting.clone_from(name);
+                self.write_states()
+            }
+            _ => Ok(String::new()),
+        }
+    }
+}
+
+/// The `boot P` that comes right after a `set P`, if nothing but steps that decide nothing stands
+/// between: then the one write tells both that the partition is Dirty and that it is booting.
+fn boot_that_follows(program: &Program, at: usize, partition: PartitionIndex) -> Option<&Step> {
+    let mut next = at + 1;
+    for _ in 0..program.steps().len() {
+        let step = program.steps().get(next)?;
+        match &step.verb {
+            Verb::Boot(p) if *p == partition => return Some(step),
+            Verb::Goto(to) => next = *to,
+            Verb::Notify(_) | Verb::Activate(_) | Verb::Wait(_) => next += 1,
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn apply(record: &mut Record, name: &str, state: State, why: &str, before_boot: bool) {
+    if state == State::Dirty {
+        record.set_dirty(name, why, before_boot);
+    } else if let Some(partition) = record.get_mut(name) {
+        if state > partition.state {
+            partition.why = why.to_string();
+        }
+        if state == State::Ok {
+            partition.crashes = 0;
+            partition.why.clear();
+        }
+        partition.state = state;
+    }
+}
+
+fn below(count: u32, limit: u32) -> Outcome {
+    let text = format!("{count}");
+    if count < limit { Ok(text) } else { Err(text) }
+}
+
+/// What is assumed where no copy is readable: nothing good.
+fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> Record {
+    let mut record = Record::ok(names);
+    for partition in &mut record.partitions {
+        partition.state = State::Dirty;
+    }
+    record
+}

@@ -1,0 +1,42 @@
+// The first MiB, once. Included by build.rs (which hands the numbers to stage2.ld), by stage2 (which
+// hands them to its assembly as `const` operands), and drawn in docs/MEMORY.md.
+//
+// What must stay free: 0-4FF (vectors, BIOS data area), 500-5FF (DOS communication area; some boot
+// sectors use the copy of the diskette table at 522), 600-7FF (where boot sectors look for the MBR),
+// 7C00-9BFF (a BIOS that counts the boot file in 2048-byte units loads 8 KiB there), and everything
+// above the conventional memory that INT 12h reports.
+
+/// The MBR's copy at the hand-off: where a real MBR would have relocated itself to.
+pub const MBR_COPY: u32 = 0x0600;
+/// Small structures handed to the BIOS: disk address packet, drive parameters, memory map entry.
+pub const BIOS_SCRATCH: u32 = 0x1000;
+/// End of the small structures.
+pub const BIOS_SCRATCH_END: u32 = 0x1400;
+/// What stage1 tells stage2.
+pub const BOOT_INFO: u32 = 0x1400;
+/// stage1's buffer for one CD sector while it looks for stage2.
+pub const STAGE1_BUFFER: u32 = 0x1800;
+/// The lowest address of the stack for real-mode code, 11 KiB.
+pub const REAL_STACK_LIMIT: u32 = 0x5000;
+/// Its first address; grows down.
+pub const REAL_STACK_TOP: u32 = 0x7BF0;
+/// Where a BIOS puts a boot sector, and stage1.
+pub const BOOT_SECTOR: u32 = 0x7C00;
+/// stage1's size: one CD sector, which is all that every BIOS loads.
+pub const STAGE1_BYTES: u32 = 2048;
+/// The transfer buffer for BIOS disk calls, aligned so that no transfer crosses 64 KiB (ISA DMA).
+pub const BOUNCE: u32 = 0x1_0000;
+/// The largest transfer of one call, in bytes: larger ones fail on some firmware.
+pub const BOUNCE_BYTES: u32 = 0x8000;
+/// Where stage1 puts stage2, and the real-mode segment of stage2's 16-bit part.
+pub const STAGE2: u32 = 0x2_0000;
+/// End of the room for stage2's code, data and bss.
+pub const STAGE2_END: u32 = 0x5_0000;
+/// The lowest address of the protected-mode stack.
+pub const STACK_LIMIT: u32 = 0x5_0000;
+/// Its first address, 64 KiB above; grows down.
+pub const STACK_TOP: u32 = 0x6_0000;
+/// The heap begins at 1 MiB, where the conventional memory ends.
+pub const HEAP: u32 = 0x10_0000;
+/// The heap's size in bytes; a machine with less free memory above 1 MiB gets what it has.
+pub const HEAP_BYTES: u32 = 0x40_0000;
