@@ -102,9 +102,13 @@ fn which(copies: &Copies) -> Result<String, Failure> {
 /// Steps 214, 222, 244, 252, and the check of 280 to 284.
 fn booted(mut copies: Copies) -> Result<(), Failure> {
     let name = which(&copies)?;
+    let restores = copies.record.restores;
     copies.record.report_booted(&name);
     copies.write()?;
     println!("{name} is Clean");
+    if restores > 0 {
+        eprintln!("bstate: restored from the recovery CD since the last report (times: {restores})");
+    }
     if let Some(first) = copies.record.partitions.first().filter(|p| p.name != name) {
         eprintln!("bstate: running from {name}, not from {}{}", first.name, reason(first));
     }

@@ -326,6 +326,8 @@ impl Record {
         let partition = self.entry(name);
         partition.state = State::Clean;
         partition.failures = 0;
+        // What stood there said that this boot was not confirmed.
+        partition.why.clear();
         self.restores = 0;
     }
 

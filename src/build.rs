@@ -1,0 +1,92 @@
+//! `knownstate build`: logic.txt and images in, a bootable ISO out. The same input gives the same
+//! bytes.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use knownstate_core::bstate::Record;
+use knownstate_core::logic::{self, MbrCode, Partition};
+use knownstate_core::steps::STANDARD_MBR;
+use knownstate_core::steps::images::SUMS;
+use sha2::{Digest, Sha256};
+
+use crate::check::{self, Source};
+use crate::{images, iso, loader};
+
+const README: &str = "README.TXT";
+
+/// Builds the ISO.
+///
+/// # Errors
+/// What is wrong with the input, or which tool is missing or failed.
+pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
+    let source = check::load(logic, folder)?;
+    // Beside the output, so that there is as much room as the ISO itself needs.
+    let beside = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let staging = tempfile::Builder::new()
+        .prefix(".knownstate-")
+        .tempdir_in(beside)
+        .with_context(|| format!("can't write to {}", beside.display()))?;
+    let cd = staging.path().join("cd");
+    fs::create_dir_all(cd.join("images"))?;
+
+    let sums = stage_images(&source, &cd)?;
+    fs::write(cd.join(SUMS), &sums)?;
+    fs::write(cd.join(logic::FILE), &source.text)?;
+    fs::write(cd.join(STANDARD_MBR), loader::MBR)?;
+    for disk in source.program.disk_indexes().map(|d| source.program.disk(d)) {
+        if let MbrCode::File(file) = &disk.mbr {
+            images::copy(&source.file(file), &cd.join("images").join(file))?;
+        }
+    }
+    fs::write(cd.join(README), include_str!("../iso/README.TXT"))?;
+    let id = Sha256::new().chain_update(loader::LOADER).chain_update(&source.text).chain_update(&sums).finalize();
+    fs::write(cd.join(iso::LOADER), loader::with_id(&id.into()))?;
+
+    // Under its own name only when it is whole.
+    let finished = staging.path().join("finished.iso");
+    iso::master(&cd, &finished)?;
+    fs::rename(&finished, output).with_context(|| format!("can't write {}", output.display()))?;
+    println!("{}: {} MiB", output.display(), fs::metadata(output)?.len().div_ceil(1 << 20));
+    Ok(())
+}
+
+/// Puts every image on the CD once, with what it lacks; the lines of their hashes.
+fn stage_images(source: &Source, cd: &Path) -> Result<String> {
+    let program = &source.program;
+    let fresh = Record::ok(program.partition_names());
+    let mut sums = String::new();
+    let mut staged: Vec<String> = Vec::new();
+    for partition in program.partition_indexes().map(|p| program.partition(p)) {
+        let (Some(image), Some(path)) = (&partition.image, partition.image_path()) else { continue };
+        if staged.contains(&path) {
+            continue;
+        }
+        let to = cd.join(&path);
+        stage(source, partition, &source.file(image), &to, &fresh).with_context(|| format!("image {image}"))?;
+        let bar = bar(&path, fs::metadata(&to)?.len());
+        let hash = images::sha256(&to, |n| bar.inc(n))?;
+        bar.finish_and_clear();
+        sums.push_str(&format!("{hash}  {path}\n"));
+        staged.push(path);
+    }
+    Ok(sums)
+}
+
+fn stage(source: &Source, partition: &Partition, from: &Path, to: &Path, fresh: &Record) -> Result<()> {
+    images::copy(from, to)?;
+    images::add_bstate(to, fresh)?;
+    for tool in &partition.tools {
+        let content = fs::read(source.file(tool)).with_context(|| format!("tool {tool}"))?;
+        images::add_file(to, tool, &content)?;
+    }
+    Ok(())
+}
+
+fn bar(what: &str, bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}");
+    let bar = ProgressBar::new(bytes).with_message(what.to_string());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

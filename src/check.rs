@@ -1,0 +1,145 @@
+//! `knownstate check`: all that is wrong with a logic.txt, before anything is made of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use knownstate_core::logic::{self, MbrCode, Program, Verb};
+use knownstate_core::media::boot_sector;
+use knownstate_core::media::filesystem::{Filesystem, Volume};
+use knownstate_core::media::mbr::CODE_BYTES;
+use knownstate_core::units::{Offset, SECTOR};
+
+use crate::files::FileVolume;
+
+/// A logic.txt and where its files are.
+pub struct Source {
+    /// The text, as it goes on the CD.
+    pub text: String,
+    /// What it says.
+    pub program: Program,
+    folder: PathBuf,
+}
+
+impl Source {
+    /// A file that logic.txt names.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// Prints what is wrong; whether nothing is.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn run(path: &Path, images: Option<&Path>) -> Result<bool> {
+    let text = read(path)?;
+    let Some(source) = parse(path, text, images) else { return Ok(false) };
+    let problems = problems(&source);
+    for problem in &problems {
+        eprintln!("{}: error: {problem}", path.display());
+    }
+    if problems.is_empty() {
+        let program = &source.program;
+        let (disks, partitions) = (program.disk_indexes().count(), program.partition_names().count());
+        println!("{}: ok: disks {disks}, partitions {partitions}, steps {}", path.display(), program.steps().len());
+    }
+    Ok(problems.is_empty())
+}
+
+/// The same for `build`, which stops at an error.
+///
+/// # Errors
+/// When anything is wrong; it was printed.
+pub fn load(path: &Path, images: Option<&Path>) -> Result<Source> {
+    let source = parse(path, read(path)?, images).with_context(|| format!("{} has errors", path.display()))?;
+    let problems = problems(&source);
+    for problem in &problems {
+        eprintln!("{}: error: {problem}", path.display());
+    }
+    if !problems.is_empty() {
+        bail!("{} can't be made a CD of", path.display());
+    }
+    Ok(source)
+}
+
+fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+    if bytes.len() > logic::MAX_BYTES {
+        bail!("{} is longer than {} bytes, which is all that the loader reads", path.display(), logic::MAX_BYTES);
+    }
+    String::from_utf8(bytes).ok().with_context(|| format!("{} is no UTF-8 text", path.display()))
+}
+
+/// The parsed file, or all diagnostics on standard error.
+fn parse(path: &Path, text: String, images: Option<&Path>) -> Option<Source> {
+    let beside = path.parent().unwrap_or(Path::new(""));
+    match logic::parse(&text) {
+        Ok(program) => Some(Source { program, text, folder: images.unwrap_or(beside).to_path_buf() }),
+        Err(diagnostics) => {
+            for diagnostic in diagnostics {
+                eprintln!("{}\n", diagnostic.render(&path.display().to_string(), &text));
+            }
+            None
+        }
+    }
+}
+
+/// What is wrong with the files that logic.txt names, one line each.
+fn problems(source: &Source) -> Vec<String> {
+    let program = &source.program;
+    let booted: BTreeSet<&str> = program
+        .steps()
+        .iter()
+        .filter_map(|s| if let Verb::Boot(p) = s.verb { Some(program.partition(p).name.as_str()) } else { None })
+        .collect();
+    let mut problems = Vec::new();
+    for partition in program.partition_indexes().map(|p| program.partition(p)) {
+        let Some(image) = &partition.image else { continue };
+        let path = source.file(image);
+        if let Err(error) = examine(&path, partition.sectors.bytes(), booted.contains(partition.name.as_str())) {
+            problems.push(format!("partition {}: {}: {error:#}", partition.name, path.display()));
+        }
+        problems.extend(
+            partition
+                .tools
+                .iter()
+                .map(|tool| source.file(tool))
+                .filter(|p| !p.is_file())
+                .map(|p| format!("partition {}: no tool {}", partition.name, p.display())),
+        );
+    }
+    for disk in program.disk_indexes().map(|d| program.disk(d)) {
+        let MbrCode::File(file) = &disk.mbr else { continue };
+        let path = source.file(file);
+        if !fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() >= CODE_BYTES as u64) {
+            problems.push(format!("disk {}: {} is no file of at least {CODE_BYTES} bytes", disk.name, path.display()));
+        }
+    }
+    problems
+}
+
+/// Whether an image can be restored and kept track of.
+fn examine(path: &Path, room: u64, booted: bool) -> Result<()> {
+    if !path.exists() {
+        bail!("no such file; put the image there, or say where it is with --images");
+    }
+    let mut volume = FileVolume::open(path)?;
+    let bytes = fs::metadata(path)?.len();
+    if bytes > room {
+        bail!("the image has {bytes} bytes, the partition {room}; make the partition larger");
+    }
+    if bytes == 0 || bytes % SECTOR as u64 != 0 {
+        bail!("{bytes} bytes are not a whole number of 512-byte sectors");
+    }
+    Filesystem::open(&mut volume).map_err(|e| {
+        anyhow::anyhow!("{e}; an image has to be a FAT or ext filesystem, so that bstate.txt has a place")
+    })?;
+    let mut sector = [0; SECTOR];
+    volume.read(Offset(0), &mut sector).map_err(|e| anyhow::anyhow!("boot sector: {e}"))?;
+    if let (true, Some(fault)) = (booted, boot_sector::fault(&sector)) {
+        bail!("{fault}; it is booted by a step, so install a boot loader in it (such as syslinux or extlinux)");
+    }
+    Ok(())
+}

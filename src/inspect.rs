@@ -1,0 +1,125 @@
+//! `knownstate inspect`: what is in an ISO, a partition image or a disk. Only reads.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use knownstate_core::bstate::{self, Parsed, Record};
+use knownstate_core::logic;
+use knownstate_core::media::boot_sector;
+use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
+use knownstate_core::media::iso9660::Iso;
+use knownstate_core::media::mbr::Mbr;
+use knownstate_core::steps::images::SUMS;
+use knownstate_core::units::{Offset, SECTOR};
+
+use crate::files::{FileVolume, IsoFile};
+use crate::images::hex;
+use crate::loader;
+
+/// Prints what is there; whether it was something known.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn run(path: &Path) -> Result<bool> {
+    let mut machine = IsoFile::open(path)?;
+    if let Ok(cd) = Iso::open(&mut machine) {
+        return iso(&mut machine, &cd);
+    }
+    let mut volume = FileVolume::open(path)?;
+    if Filesystem::open(&mut volume).is_ok() {
+        println!("partition image, {} sectors", volume.length().0);
+        return Ok(partition(&mut volume));
+    }
+    disk(path, &mut volume)
+}
+
+fn iso(machine: &mut IsoFile, cd: &Iso) -> Result<bool> {
+    let Ok(text) = cd.read_file(machine, logic::FILE, logic::MAX_BYTES) else {
+        println!("ISO 9660 without a {}: not a recovery CD", logic::FILE);
+        return Ok(false);
+    };
+    let text = String::from_utf8_lossy(&text);
+    println!("recovery CD");
+    match cd.read_file(machine, crate::iso::LOADER, 1 << 20) {
+        Ok(bytes) => println!("loader  {} bytes, id {}", bytes.len(), hex(loader::id(&bytes).unwrap_or_default())),
+        Err(error) => println!("loader  {error}"),
+    }
+    let sums = cd.read_file(machine, SUMS, 1 << 20).unwrap_or_default();
+    for line in String::from_utf8_lossy(&sums).lines() {
+        println!("image   {line}");
+    }
+    match logic::parse(&text) {
+        Ok(program) => {
+            println!("{}, {} steps:\n{text}", logic::FILE, program.steps().len());
+            Ok(true)
+        }
+        Err(diagnostics) => {
+            for diagnostic in &diagnostics {
+                println!("{}", diagnostic.render(logic::FILE, &text));
+            }
+            Ok(false)
+        }
+    }
+}
+
+fn disk(path: &Path, volume: &mut FileVolume) -> Result<bool> {
+    let mut sector = [0; SECTOR];
+    if volume.read(Offset(0), &mut sector).is_err() {
+        bail!("{} is shorter than one sector", path.display());
+    }
+    println!("disk, {} sectors", volume.length().0);
+    let mbr = match Mbr::parse(&sector, volume.length().0) {
+        Ok(mbr) => mbr,
+        Err(fault) => {
+            println!("MBR     {fault}");
+            return Ok(false);
+        }
+    };
+    println!("MBR     signature {:08X}", mbr.disk_signature());
+    let mut known = true;
+    for (n, entry) in mbr.entries().iter().enumerate().filter(|(_, e)| e.kind != 0) {
+        let active = if entry.active { ", active" } else { "" };
+        println!("entry {} start {} sectors {} type {:02x}{active}", n + 1, entry.start, entry.sectors, entry.kind);
+        let mut part = FileVolume::part(path, u64::from(entry.start), u64::from(entry.sectors))?;
+        known &= partition(&mut part);
+    }
+    Ok(known)
+}
+
+/// Boot sector, filesystem and bstate.txt of one partition; whether all are good.
+fn partition(volume: &mut FileVolume) -> bool {
+    let mut sector = [0; SECTOR];
+    let fault = match volume.read(Offset(0), &mut sector) {
+        Ok(()) => boot_sector::fault(&sector).map(str::to_string),
+        Err(error) => Some(error.to_string()),
+    };
+    println!("        boot sector: {}", fault.as_deref().unwrap_or("ok"));
+    let filesystem = match Filesystem::open(volume) {
+        Ok(filesystem) => filesystem,
+        Err(error) => {
+            println!("        filesystem: {error}");
+            return false;
+        }
+    };
+    println!("        filesystem: {}", filesystem.name());
+    let state = filesystem.find(volume, bstate::FILE).and_then(|start| {
+        let mut record = [0; SECTOR];
+        volume.read(start.at, &mut record).map_err(|error| FsError::Io { at: start.at, error })?;
+        Ok((start, record))
+    });
+    match state {
+        Err(error) => println!("        {}: {error}", bstate::FILE),
+        Ok((start, record)) => {
+            let verdict = match Record::parse(&record) {
+                Ok(Parsed::Valid(_)) => "valid".to_string(),
+                Ok(Parsed::Edited(_)) => "edited by a person".to_string(),
+                Err(fault) => fault.to_string(),
+            };
+            println!("        {}: {verdict}, {} bytes, first sector {}", bstate::FILE, start.bytes, start.at.0);
+            for line in String::from_utf8_lossy(&record).lines().filter(|l| !l.trim().is_empty()) {
+                println!("          {line}");
+            }
+        }
+    }
+    fault.is_none()
+}
