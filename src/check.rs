@@ -94,7 +94,7 @@ fn problems(source: &Source) -> Vec<String> {
         .iter()
         .filter_map(|s| if let Verb::Boot(p) = s.verb { Some(program.partition(p).name.as_str()) } else { None })
         .collect();
-    let mut problems = Vec::new();
+    let mut problems = collisions(program);
     for partition in program.partition_indexes().map(|p| program.partition(p)) {
         let Some(image) = &partition.image else { continue };
         let path = source.file(image);
@@ -115,6 +115,20 @@ fn problems(source: &Source) -> Vec<String> {
         let path = source.file(file);
         if !fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() >= CODE_BYTES as u64) {
             problems.push(format!("disk {}: {} is no file of at least {CODE_BYTES} bytes", disk.name, path.display()));
+        }
+    }
+    problems
+}
+
+/// Different images that would have one name on the CD, where the loader does not tell case.
+fn collisions(program: &Program) -> Vec<String> {
+    let with_image = || program.partition_indexes().map(|p| program.partition(p)).filter_map(|p| Some((p, p.image_path()?)));
+    let mut problems = Vec::new();
+    for (n, (a, path)) in with_image().enumerate() {
+        for (b, other) in with_image().take(n) {
+            if path.eq_ignore_ascii_case(&other) && (path != other || a.image != b.image) {
+                problems.push(format!("partition {}: {path} and {other} are one name to the loader; rename one", a.name));
+            }
         }
     }
     problems

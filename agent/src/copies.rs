@@ -95,6 +95,10 @@ impl Copies {
             if !names.contains(&partition.name.as_str()) {
                 names.push(&partition.name);
             }
+            // A person may have typed more than a sector holds; what does not fit is not kept.
+            if !Record::fits(names.iter().copied()) {
+                names.pop();
+            }
         }
         match Record::merge(&parsed, names) {
             Some(record) => Ok(Self { record, troubles, paths: paths.to_vec() }),

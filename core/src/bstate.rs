@@ -161,15 +161,15 @@ impl Record {
     pub fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
         let bytes = &bytes[..bytes.len().min(SECTOR)];
         let text = core::str::from_utf8(bytes).map_err(|_| Fault::NotText)?;
-        if text.chars().any(|c| c.is_control() && !c.is_ascii_whitespace()) {
+        if text.bytes().any(|b| b.is_ascii_control() && !b.is_ascii_whitespace()) {
             return Err(Fault::NotText);
         }
         let mut record = Self::default();
         let mut stated = Vec::new();
         let mut digest = CRC.digest();
         let mut checksum = None;
-        for line in text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|l| !l.is_empty()) {
-            let (key, value) = line.split_once('=').map_or((line, ""), |(k, v)| (k.trim(), v.trim()));
+        for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_ascii).filter(|l| !l.is_empty()) {
+            let (key, value) = line.split_once('=').map_or((line, ""), |(k, v)| (k.trim_ascii(), v.trim_ascii()));
             if key == "crc32" {
                 checksum = Some(value);
                 continue;
@@ -302,7 +302,7 @@ impl Record {
             let _ = writeln!(text, "{}.crashes={}", p.name, p.crashes.min(MAX_COUNT));
             if !p.why.is_empty() && why_bytes > 0 {
                 let why: String = printable(&p.why).chars().take(why_bytes).collect();
-                let _ = writeln!(text, "{}.why={}", p.name, why.trim());
+                let _ = writeln!(text, "{}.why={}", p.name, why.trim_ascii());
             }
         }
         let _ = writeln!(text, "restores={}", self.restores.min(MAX_COUNT));

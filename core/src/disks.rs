@@ -72,6 +72,7 @@ enum Look {
     Differs(String),
 }
 
+#[inline(never)]
 fn find_alone(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex) -> Result<Claim, String> {
     let disk = program.disk(wanted);
     let mut matching = Vec::new();
@@ -97,6 +98,7 @@ fn find_alone(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex) -
     }
 }
 
+#[inline(never)]
 fn look(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex, id: DiskId, info: DiskInfo) -> Look {
     let disk = program.disk(wanted);
     let differs = |why: &str| Look::Differs(String::from(why));

@@ -32,6 +32,7 @@ pub fn run(machine: &mut dyn Machine) -> Ending {
     }
 }
 
+#[inline(never)]
 fn load(machine: &mut dyn Machine, cd: &Iso) -> Result<Program, String> {
     let bytes = cd.read_file(machine, logic::FILE, logic::MAX_BYTES).map_err(|e: CdError| e.to_string())?;
     let text = core::str::from_utf8(&bytes).map_err(|_| "it is no UTF-8 text".to_string())?;
@@ -53,6 +54,7 @@ enum Next {
     End(String, Ending),
 }
 
+#[inline(never)]
 fn follow(context: &mut Context<'_>) -> Ending {
     let program = context.program;
     let mut at = 0;
@@ -85,6 +87,7 @@ fn follow(context: &mut Context<'_>) -> Ending {
     hold(context.machine, "-", &format!("hold \"logic.txt goes round in a circle: {MAX_STEPS} steps\""))
 }
 
+#[inline(never)]
 fn tell(context: &mut Context<'_>, step: &Step, outcome: &Outcome) {
     let (failed, reason) = match outcome {
         Ok(remark) => (false, remark),
@@ -93,6 +96,7 @@ fn tell(context: &mut Context<'_>, step: &Step, outcome: &Outcome) {
     context.machine.tell(&Event::Outcome { label: &step.label, step: &step.text, failed, reason });
 }
 
+#[inline(never)]
 fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
     Next::Done(match &step.verb {
         Verb::VerifyMbr(disk) => context.verify_mbr(*disk),
@@ -124,6 +128,7 @@ fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
     })
 }
 
+#[inline(never)]
 fn boot(context: &mut Context<'_>, partition: PartitionIndex) -> Next {
     match context.boot(partition) {
         Err(why) => Next::Done(Err(why)),

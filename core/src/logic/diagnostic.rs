@@ -1,8 +1,13 @@
 //! What is wrong with a logic.txt, where, and what would be right.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use core::fmt;
+use core::fmt::{self, Arguments};
+
+/// A result whose error is one pointer: lines are parsed in a hundred places where something can be
+/// wrong, and the loader has to stay small.
+pub(super) type Parsed<T> = Result<T, Box<Diagnostic>>;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,17 @@ impl fmt::Display for Diagnostic {
 }
 
 impl Diagnostic {
+    /// That something is wrong at a place.
+    pub(super) fn new(
+        line: usize,
+        column: usize,
+        width: usize,
+        message: Arguments<'_>,
+        help: Arguments<'_>,
+    ) -> Box<Self> {
+        Box::new(Self { line, column, width, message: alloc::fmt::format(message), help: alloc::fmt::format(help) })
+    }
+
     /// As the host tool prints it: with the file's name, the line itself, and a caret under the place.
     #[must_use]
     pub fn render(&self, file: &str, text: &str) -> String {
@@ -45,19 +61,22 @@ impl Diagnostic {
 }
 
 /// The one of `words` that `word` is most likely a misspelling of.
-pub(super) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    words
-        .into_iter()
-        .map(|w| (distance(&word.to_ascii_lowercase(), &w.to_ascii_lowercase()), w))
-        .filter(|&(d, w)| d <= 1 + w.len() / 3)
-        .min_by_key(|&(d, _)| d)
-        .map(|(_, w)| w)
+pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+    let mut best = None;
+    for &candidate in words {
+        let distance = distance(word.as_bytes(), candidate.as_bytes());
+        if distance <= 1 + candidate.len() / 3 && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
 }
 
 /// Damerau's distance without its transposition of distant letters: how many letters have to be
 /// changed, added, dropped, or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
+/// Case does not count.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let equal = |i: usize, j: usize| a[i].eq_ignore_ascii_case(&b[j]);
     let width = b.len() + 1;
     let mut table = alloc::vec![0; (a.len() + 1) * width];
     for i in 0..=a.len() {
@@ -65,11 +84,11 @@ fn distance(a: &str, b: &str) -> usize {
             table[i * width + j] = if i == 0 || j == 0 {
                 i + j
             } else {
-                let same = usize::from(a[i - 1] != b[j - 1]);
+                let same = usize::from(!equal(i - 1, j - 1));
                 let mut least = (table[(i - 1) * width + j - 1] + same)
                     .min(table[(i - 1) * width + j] + 1)
                     .min(table[i * width + j - 1] + 1);
-                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                if i > 1 && j > 1 && equal(i - 1, j - 2) && equal(i - 2, j - 1) {
                     least = least.min(table[(i - 2) * width + j - 2] + 1);
                 }
                 least

@@ -1,15 +1,16 @@
 //! A line of logic.txt as words, and a reader that walks along them.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt::Arguments;
 
-use super::diagnostic::{Diagnostic, nearest};
+use super::diagnostic::{Diagnostic, Parsed, nearest};
 
 /// A word or a quoted text, with its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
-    pub text: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word<'t> {
+    /// Without its quotes.
+    pub text: &'t str,
     /// From 1, in characters.
     pub column: usize,
     /// Characters, quotes included.
@@ -17,7 +18,7 @@ pub(super) struct Word {
     pub quoted: bool,
 }
 
-impl Word {
+impl Word<'_> {
     /// Whether it is this keyword. Case matters only in names.
     pub fn is(&self, keyword: &str) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case(keyword)
@@ -25,71 +26,60 @@ impl Word {
 }
 
 /// The words of one line, read from left to right.
-pub(super) struct Line {
+pub(super) struct Line<'t> {
     pub number: usize,
-    pub words: Vec<Word>,
+    pub words: Vec<Word<'t>>,
     next: usize,
-    /// The column after the last word, where something missing is pointed at.
-    end: usize,
 }
 
-impl Line {
+impl<'t> Line<'t> {
     /// Splits a line at spaces and tabs; `#` begins a comment, quotes hold a text together.
     ///
     /// # Errors
     /// A quote that is never closed.
-    pub fn split(number: usize, text: &str) -> Result<Self, Diagnostic> {
-        let characters: Vec<char> = text.trim_end().chars().collect();
-        let mut words: Vec<Word> = Vec::new();
-        let mut at = 0;
-        while let Some(&c) = characters.get(at) {
-            if c == ' ' || c == '\t' {
-                at += 1;
-                continue;
+    pub fn split(number: usize, text: &'t str) -> Parsed<Self> {
+        let mut line = Self { number, words: Vec::new(), next: 0 };
+        let mut rest = text;
+        let mut column = 1;
+        loop {
+            let trimmed = rest.trim_ascii_start();
+            column += rest.len() - trimmed.len();
+            if trimmed.is_empty() || trimmed.starts_with('#') {
+                return Ok(line);
             }
-            if c == '#' {
-                break;
+            let (word, after) = first_word(trimmed);
+            let width = characters(word);
+            let inner = word.strip_prefix('"');
+            let closed = inner.and_then(|inner| inner.strip_suffix('"'));
+            let word = Word { text: closed.unwrap_or(word), column, width, quoted: inner.is_some() };
+            if inner.is_some() && closed.is_none() {
+                let help = format_args!("end the text with a second \"");
+                return Err(line.wrong(&word, format_args!("this quote is never closed"), help));
             }
-            let rest = &characters[at..];
-            let quoted = c == '"';
-            let length = if quoted {
-                let close = rest.iter().skip(1).position(|&c| c == '"').ok_or_else(|| Diagnostic {
-                    line: number,
-                    column: at + 1,
-                    width: rest.len(),
-                    message: "this quote is never closed".to_string(),
-                    help: "end the text with a second \"".to_string(),
-                })?;
-                close + 2
-            } else {
-                rest.iter().position(|&c| c == ' ' || c == '\t' || c == '#').unwrap_or(rest.len())
-            };
-            let inner = if quoted { &rest[1..length - 1] } else { &rest[..length] };
-            words.push(Word { text: inner.iter().collect(), column: at + 1, width: length, quoted });
-            at += length;
+            line.words.push(word);
+            column += width;
+            rest = after;
         }
-        let end = words.last().map_or(1, |w| w.column + w.width + 1);
-        Ok(Self { number, words, next: 0, end })
     }
 
     /// The same line, to be read from its beginning.
     pub fn again(&self) -> Self {
-        Self { number: self.number, words: self.words.clone(), next: 0, end: self.end }
+        Self { number: self.number, words: self.words.clone(), next: 0 }
     }
 
     /// The next word, if there is one, without taking it.
-    pub fn peek(&self) -> Option<&Word> {
-        self.words.get(self.next)
+    pub fn peek(&self) -> Option<Word<'t>> {
+        self.words.get(self.next).copied()
     }
 
     /// The word after the next one.
-    pub fn peek_second(&self) -> Option<&Word> {
-        self.words.get(self.next + 1)
+    pub fn peek_second(&self) -> Option<Word<'t>> {
+        self.words.get(self.next + 1).copied()
     }
 
     /// Takes the next word.
-    pub fn take(&mut self) -> Option<Word> {
-        let word = self.words.get(self.next).cloned();
+    pub fn take(&mut self) -> Option<Word<'t>> {
+        let word = self.peek();
         self.next += usize::from(word.is_some());
         word
     }
@@ -105,7 +95,7 @@ impl Line {
     ///
     /// # Errors
     /// That `what` is missing.
-    pub fn need(&mut self, what: &str) -> Result<Word, Diagnostic> {
+    pub fn need(&mut self, what: &str) -> Parsed<Word<'t>> {
         self.take().ok_or_else(|| self.missing(what))
     }
 
@@ -113,48 +103,42 @@ impl Line {
     ///
     /// # Errors
     /// That it is another, or that it is missing.
-    pub fn keyword(&mut self, keyword: &str) -> Result<(), Diagnostic> {
-        let word = self.need(&format!("`{keyword}`"))?;
-        if word.is(keyword) {
-            return Ok(());
+    pub fn keyword(&mut self, keyword: &str) -> Parsed<()> {
+        match self.take() {
+            Some(word) if word.is(keyword) => Ok(()),
+            Some(word) => {
+                let help = format_args!("write `{keyword}` here");
+                Err(self.wrong(&word, format_args!("expected `{keyword}`, found `{}`", word.text), help))
+            }
+            None => Err(self.missing(keyword)),
         }
-        Err(self.wrong(
-            &word,
-            format!("expected `{keyword}`, found `{}`", word.text),
-            format!("write `{keyword}` here"),
-        ))
     }
 
     /// Takes the next word as a whole number.
     ///
     /// # Errors
     /// That it is none.
-    pub fn number(&mut self, what: &str) -> Result<u32, Diagnostic> {
+    pub fn number(&mut self, what: &str) -> Parsed<u32> {
         let word = self.need(what)?;
         word.text.parse().map_err(|_| {
-            self.wrong(&word, format!("`{}` is not a whole number", word.text), format!("write {what}, such as 3"))
+            let help = format_args!("write {what}, such as 3");
+            self.wrong(&word, format_args!("`{}` is not a whole number", word.text), help)
         })
     }
 
-    /// Takes the next word as a number of sectors: plain, or bytes with KiB, MiB or GiB.
+    /// Takes a word as a number of sectors: plain, or bytes with KiB, MiB or GiB.
     ///
     /// # Errors
     /// That it is neither.
-    pub fn sectors(&mut self, word: &Word) -> Result<u64, Diagnostic> {
-        let text = word.text.as_str();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let factor = match unit.to_ascii_lowercase().as_str() {
-            "" => Some(1),
-            "kib" => Some(2),
-            "mib" => Some(2 << 10),
-            "gib" => Some(2 << 20),
-            _ => None,
-        };
+    pub fn sectors(&self, word: &Word<'_>) -> Parsed<u64> {
+        let digits = word.text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = word.text.split_at(digits);
+        let units = [("", 1), ("KiB", 2), ("MiB", 2 << 10), ("GiB", 2 << 20)];
+        let factor = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name)).map(|&(_, factor)| factor);
         let sectors = number.parse::<u64>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
         sectors.ok_or_else(|| {
-            let help = "write a number of 512-byte sectors, such as 409600, or a size such as 200MiB";
-            self.wrong(word, format!("`{text}` is not a number of sectors"), help.to_string())
+            let help = format_args!("write a number of 512-byte sectors, such as 409600, or a size such as 200MiB");
+            self.wrong(word, format_args!("`{}` is not a number of sectors", word.text), help)
         })
     }
 
@@ -162,43 +146,60 @@ impl Line {
     ///
     /// # Errors
     /// The word that does.
-    pub fn end(&mut self) -> Result<(), Diagnostic> {
+    pub fn end(&mut self) -> Parsed<()> {
         match self.take() {
             None => Ok(()),
-            Some(word) => Err(self.wrong(
-                &word,
-                format!("`{}` is one word too many", word.text),
-                "end the line before it".to_string(),
-            )),
+            Some(word) => Err(self.too_many(&word)),
         }
+    }
+
+    /// That `word` should not be there.
+    pub fn too_many(&self, word: &Word<'_>) -> Box<Diagnostic> {
+        let help = format_args!("end the line before it");
+        self.wrong(word, format_args!("`{}` is one word too many", word.text), help)
     }
 
     /// That `what` is missing here.
-    pub fn missing(&self, what: &str) -> Diagnostic {
-        let column = self.peek().map_or(self.end, |w| w.column);
-        Diagnostic {
-            line: self.number,
-            column,
-            width: 1,
-            message: format!("{what} is missing"),
-            help: format!("write {what} here"),
-        }
+    pub fn missing(&self, what: &str) -> Box<Diagnostic> {
+        self.wrong(&self.here(), format_args!("{what} is missing"), format_args!("write {what} here"))
+    }
+
+    /// The place of the next word, or behind the last one.
+    pub fn here(&self) -> Word<'t> {
+        let behind = self.words.last().map_or(1, |w| w.column + w.width + 1);
+        let column = self.peek().map_or(behind, |w| w.column);
+        Word { text: "", column, width: 1, quoted: false }
     }
 
     /// That `word` is wrong.
-    pub fn wrong(&self, word: &Word, message: String, help: String) -> Diagnostic {
-        Diagnostic { line: self.number, column: word.column, width: word.width, message, help }
+    #[inline(never)]
+    pub fn wrong(&self, word: &Word<'_>, message: Arguments<'_>, help: Arguments<'_>) -> Box<Diagnostic> {
+        Diagnostic::new(self.number, word.column, word.width, message, help)
     }
 
     /// That `word` is none of `words`, with the likeliest of them.
-    pub fn unknown<'a>(&self, word: &Word, what: &str, words: impl IntoIterator<Item = &'a str> + Clone) -> Diagnostic {
-        let help = match nearest(&word.text, words.clone()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                let all: Vec<&str> = words.into_iter().collect();
-                if all.is_empty() { format!("declare a {what} first") } else { format!("known: {}", all.join(", ")) }
-            }
-        };
-        self.wrong(word, format!("unknown {what} `{}`", word.text), help)
+    pub fn unknown(&self, word: &Word<'_>, what: &str, words: &[&str]) -> Box<Diagnostic> {
+        let message = format_args!("unknown {what} `{}`", word.text);
+        if let Some(near) = nearest(word.text, words) {
+            return self.wrong(word, message, format_args!("did you mean `{near}`?"));
+        }
+        if words.is_empty() {
+            return self.wrong(word, message, format_args!("declare a {what} first"));
+        }
+        self.wrong(word, message, format_args!("known: {}", words.join(", ")))
     }
+}
+
+/// Splits off the first word; a quote that is never closed goes to the end of the line.
+fn first_word(text: &str) -> (&str, &str) {
+    let end = match text.strip_prefix('"') {
+        Some(inner) => inner.bytes().position(|b| b == b'"').map(|at| at + 2),
+        None => text.bytes().position(|b| b.is_ascii_whitespace() || b == b'#'),
+    };
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+/// How many characters a text has: its bytes, but for UTF-8's continuation bytes (RFC 3629).
+fn characters(text: &str) -> usize {
+    text.bytes().filter(|b| b & 0xC0 != 0x80).count()
 }

@@ -3,11 +3,12 @@
 //! Declarations are read first and steps second, so that the order of lines matters only among the
 //! steps; labels are known before any step is.
 
-use alloc::format;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::Arguments;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Parsed};
 use super::line::{Line, Word};
 use super::program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
 use crate::bstate::{self, State};
@@ -29,8 +30,6 @@ const MAX_FILE_NAME: usize = 20;
 const MAX_NAME: usize = 8;
 /// As many steps as anybody could want to follow.
 const MAX_STEPS: usize = 1000;
-/// What a step's errors give up: one line's parse.
-type Parsed<T> = Result<T, Diagnostic>;
 
 /// Reads a whole logic.txt.
 ///
@@ -43,17 +42,15 @@ pub fn parse(text: &str) -> Result<Program, Vec<Diagnostic>> {
         match Line::split(n + 1, text) {
             Ok(line) if line.words.is_empty() => {}
             Ok(line) => lines.push(line),
-            Err(diagnostic) => parser.diagnostics.push(diagnostic),
+            Err(diagnostic) => parser.add(diagnostic),
         }
     }
-    let declares = |line: &Line| line.peek().is_some_and(|w| DECLARATIONS.iter().any(|d| w.is(d)));
-    let (declarations, steps): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(declares);
+    let declares = |line: &Line<'_>| line.peek().is_some_and(|w| DECLARATIONS.iter().any(|d| w.is(d)));
+    let (declarations, steps): (Vec<Line<'_>>, Vec<Line<'_>>) = lines.into_iter().partition(declares);
     parser.declarations(declarations);
     parser.steps(steps);
     parser.whole();
-    let mut diagnostics = parser.diagnostics;
-    diagnostics.sort_by_key(|d| (d.line, d.column));
-    if diagnostics.is_empty() { Ok(parser.program) } else { Err(diagnostics) }
+    if parser.diagnostics.is_empty() { Ok(parser.program) } else { Err(parser.diagnostics) }
 }
 
 #[derive(Default)]
@@ -66,14 +63,22 @@ struct Parser {
 
 impl Parser {
     fn note<T>(&mut self, parsed: Parsed<T>) -> Option<T> {
-        parsed.map_err(|d| self.diagnostics.push(d)).ok()
+        parsed.map_err(|d| self.add(d)).ok()
     }
 
-    fn declarations(&mut self, lines: Vec<Line>) {
+    /// Keeps the diagnostics in the order of their places.
+    fn add(&mut self, diagnostic: Box<Diagnostic>) {
+        let place = |d: &Diagnostic| (d.line, d.column);
+        let at = self.diagnostics.iter().take_while(|d| place(d) <= place(&diagnostic)).count();
+        self.diagnostics.insert(at, *diagnostic);
+    }
+
+    #[inline(never)]
+    fn declarations(&mut self, lines: Vec<Line<'_>>) {
         let mut versions = 0;
         // Disks before partitions, which name them.
         for wanted in DECLARATIONS {
-            for mut line in lines.iter().filter(|l| l.peek().is_some_and(|w| w.is(wanted))).map(Line::again) {
+            for mut line in lines.iter().filter(|l| l.peek().is_some_and(|w| w.is(wanted))).map(|l| l.again()) {
                 line.take();
                 let parsed = match wanted {
                     "logic" => {
@@ -87,33 +92,31 @@ impl Parser {
             }
         }
         if versions != 1 {
-            let column = 1;
             let message =
                 if versions == 0 { "the language version is missing" } else { "the language version stands twice" };
-            let help = "write `logic 1` once, as the first line".to_string();
-            self.diagnostics.push(Diagnostic { line: 1, column, width: 1, message: message.to_string(), help });
+            let help = format_args!("write `logic 1` once, as the first line");
+            self.add(Diagnostic::new(1, 1, 1, format_args!("{message}"), help));
         }
     }
 
     /// A new name of a disk or a partition.
-    fn new_name(&self, line: &mut Line, what: &str) -> Parsed<String> {
-        let word = line.need(&format!("the {what}'s name"))?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if word.text.is_empty() || word.text.len() > MAX_NAME || !word.text.chars().all(plain) {
-            let help = format!("use 1 to {MAX_NAME} letters, digits, - and _");
-            return Err(line.wrong(&word, format!("`{}` can't be a name", word.text), help));
+    fn new_name(&self, line: &mut Line<'_>, what: &str) -> Parsed<String> {
+        let word = line.need(what)?;
+        if !is_plain(word.text, MAX_NAME) {
+            let help = format_args!("use 1 to {MAX_NAME} letters, digits, - and _");
+            return Err(line.wrong(&word, format_args!("`{}` can't be a name", word.text), help));
         }
         let reserved = bstate::RESERVED.into_iter().chain(["mbr", "images", "restores"]);
         if reserved.into_iter().any(|r| word.is(r)) {
-            let help = "choose another name".to_string();
-            return Err(line.wrong(&word, format!("`{}` means something else here", word.text), help));
+            let help = format_args!("choose another name");
+            return Err(line.wrong(&word, format_args!("`{}` means something else here", word.text), help));
         }
         let taken = self.disk_names().into_iter().chain(self.partition_names()).any(|n| n == word.text);
         if taken {
-            let help = "give every disk and partition a name of its own".to_string();
-            return Err(line.wrong(&word, format!("`{}` is declared twice", word.text), help));
+            let help = format_args!("give every disk and partition a name of its own");
+            return Err(line.wrong(&word, format_args!("`{}` is declared twice", word.text), help));
         }
-        Ok(word.text)
+        Ok(word.text.to_string())
     }
 
     fn disk_names(&self) -> Vec<&str> {
@@ -124,8 +127,9 @@ impl Parser {
         self.program.partition_names().collect()
     }
 
-    fn disk(&mut self, line: &mut Line) -> Parsed<()> {
-        let name = self.new_name(line, "disk")?;
+    #[inline(never)]
+    fn disk(&mut self, line: &mut Line<'_>) -> Parsed<()> {
+        let name = self.new_name(line, "the disk's name")?;
         line.keyword("sectors")?;
         let sectors = size(line)?;
         let (mut signature, mut mbr) = (None, MbrCode::Standard);
@@ -136,18 +140,18 @@ impl Parser {
                 let file = line.need("a file, or `any`")?;
                 mbr = if file.is("any") { MbrCode::Any } else { MbrCode::File(file_name(line, &file)?) };
             } else {
-                return Err(line.unknown(&word, "word", ["signature", "mbr"]));
+                return Err(line.unknown(&word, "word", &["signature", "mbr"]));
             }
         }
         self.program.disks.push(Disk { name, sectors, signature, mbr });
         Ok(())
     }
 
-    fn partition(&mut self, line: &mut Line) -> Parsed<()> {
-        let name = self.new_name(line, "partition")?;
+    #[inline(never)]
+    fn partition(&mut self, line: &mut Line<'_>) -> Parsed<()> {
+        let name = self.new_name(line, "the partition's name")?;
         line.keyword("on")?;
         let disk = self.disk_named(line)?;
-        let first = line.words.first().cloned();
         let (mut start, mut sectors, mut kind, mut image) = (None, None, None, None);
         let (mut protect, mut tools) = (Protect::All, Vec::new());
         while let Some(word) = line.take() {
@@ -161,7 +165,7 @@ impl Parser {
                 }
                 "protect" => protect = self.protect(line)?,
                 "tools" => tools = file_list(line, true)?,
-                _ => return Err(line.unknown(&word, "word", PARTITION_WORDS)),
+                _ => return Err(line.unknown(&word, "word", &PARTITION_WORDS)),
             }
         }
         let start = start.ok_or_else(|| line.missing("`start N`"))?;
@@ -170,9 +174,7 @@ impl Parser {
         if !tools.is_empty() && image.is_none() {
             return Err(line.missing("`image FILE`, to which the tools are added,"));
         }
-        if let (Err((message, help)), Some(first)) = (self.extent(disk, start, sectors, kind), first) {
-            return Err(line.wrong(&first, message, help));
-        }
+        self.extent(line, disk, start, sectors, kind)?;
         let entry = u8::try_from(self.program.partitions_on(disk).count()).unwrap_or(4);
         let (start, sectors) = (Lba(start), SectorCount(sectors));
         let kind = u8::try_from(kind).unwrap_or(0);
@@ -180,7 +182,7 @@ impl Parser {
         Ok(())
     }
 
-    fn protect(&self, line: &mut Line) -> Parsed<Protect> {
+    fn protect(&self, line: &mut Line<'_>) -> Parsed<Protect> {
         if line.take_if("all") {
             return Ok(Protect::All);
         }
@@ -191,79 +193,74 @@ impl Parser {
     }
 
     /// Whether a partition can stand there: inside the disk, behind the MBR, beside the others.
-    fn extent(&self, disk: DiskIndex, start: u64, sectors: u64, kind: u32) -> Result<(), (String, String)> {
-        let wrong = |message: String, help: &str| Err((message, help.to_string()));
+    #[inline(never)]
+    fn extent(&self, line: &Line<'_>, disk: DiskIndex, start: u64, sectors: u64, kind: u32) -> Parsed<()> {
+        // Where the line begins: what is wrong is how its numbers go together.
+        let Some(first) = line.words.first() else { return Ok(()) };
+        let wrong = |message: Arguments<'_>, help: &str| Err(line.wrong(first, message, format_args!("{help}")));
         let (Size::Exactly(length) | Size::AtLeast(length)) = self.program.disk(disk).sectors;
         let end = start.saturating_add(sectors);
         if kind == 0 {
-            return wrong("type 00 means an empty entry".to_string(), "0c is FAT32, 06 FAT16, 83 Linux");
+            return wrong(format_args!("type 00 means an empty entry"), "0c is FAT32, 06 FAT16, 83 Linux");
         }
         if start == 0 || sectors == 0 {
-            return wrong("a partition needs a start and a length above 0".to_string(), "sector 0 is the MBR");
+            return wrong(format_args!("a partition needs a start and a length above 0"), "sector 0 is the MBR");
         }
         if end > length.0 {
-            return wrong(
-                format!("the partition ends at sector {end}, the disk at {}", length.0),
-                "make it shorter, or the disk larger",
-            );
+            let message = format_args!("the partition ends at sector {end}, the disk at {}", length.0);
+            return wrong(message, "make it shorter, or the disk larger");
         }
         if end > 1 << 32 {
-            return wrong("a partition table can't say where it ends".to_string(), "end it below 2 TiB");
+            return wrong(format_args!("a partition table can't say where it ends"), "end it below 2 TiB");
         }
         if self.program.partitions_on(disk).count() >= 4 {
-            return wrong("a disk has at most four partitions".to_string(), "leave this one out");
+            return wrong(format_args!("a disk has at most four partitions"), "leave this one out");
         }
         for other in self.program.partitions_on(disk).map(|p| self.program.partition(p)) {
-            if other.start.0 < end && start < other.start.0 + other.sectors.0 {
-                let help = format!(
-                    "{} covers sectors {} to {}",
-                    other.name,
-                    other.start.0,
-                    other.start.0 + other.sectors.0 - 1
-                );
-                return wrong(format!("the partition overlaps {}", other.name), &help);
+            let (first, behind) = (other.start.0, other.start.0 + other.sectors.0);
+            if first < end && start < behind {
+                let message = format_args!("the partition overlaps {}, sectors {first} to {}", other.name, behind - 1);
+                return wrong(message, "move it, or make one of them shorter");
             }
         }
         Ok(())
     }
 
-    fn disk_named(&self, line: &mut Line) -> Parsed<DiskIndex> {
+    fn disk_named(&self, line: &mut Line<'_>) -> Parsed<DiskIndex> {
         let word = line.need("a disk's name")?;
         let names = self.disk_names();
-        names.iter().position(|&n| n == word.text).map(DiskIndex).ok_or_else(|| line.unknown(&word, "disk", names))
+        names.iter().position(|&n| n == word.text).map(DiskIndex).ok_or_else(|| line.unknown(&word, "disk", &names))
     }
 
-    fn partition_named(&self, line: &mut Line) -> Parsed<PartitionIndex> {
+    fn partition_named(&self, line: &mut Line<'_>) -> Parsed<PartitionIndex> {
         let word = line.need("a partition's name")?;
         let names = self.partition_names();
         names
             .iter()
             .position(|&n| n == word.text)
             .map(PartitionIndex)
-            .ok_or_else(|| line.unknown(&word, "partition", names))
+            .ok_or_else(|| line.unknown(&word, "partition", &names))
     }
 
-    fn steps(&mut self, mut lines: Vec<Line>) {
+    #[inline(never)]
+    fn steps(&mut self, mut lines: Vec<Line<'_>>) {
         let mut labels = Vec::new();
         for (n, line) in lines.iter_mut().enumerate() {
             let label = label(line);
             if let Some(word) = &label {
                 if self.labels.iter().any(|(l, _)| *l == word.text) {
-                    let help = "give every step a label of its own".to_string();
-                    self.diagnostics.push(line.wrong(word, format!("label `{}` stands twice", word.text), help));
+                    let help = format_args!("give every step a label of its own");
+                    let twice = line.wrong(word, format_args!("label `{}` stands twice", word.text), help);
+                    self.add(twice);
                 }
-                self.labels.push((word.text.clone(), n));
+                self.labels.push((word.text.to_string(), n));
             }
             labels.push(label);
         }
         if lines.is_empty() || lines.len() > MAX_STEPS {
-            let help = "write at least one step, such as `hold \"nothing to do\"`".to_string();
-            let message = if lines.is_empty() {
-                "there are no steps".to_string()
-            } else {
-                format!("more than {MAX_STEPS} steps")
-            };
-            self.diagnostics.push(Diagnostic { line: 1, column: 1, width: 1, message, help });
+            let help = format_args!("write at least one step, such as `hold \"nothing to do\"`");
+            let message = format_args!("there have to be 1 to {MAX_STEPS} steps, and there are {}", lines.len());
+            self.add(Diagnostic::new(1, 1, 1, message, help));
         }
         for (mut line, label) in lines.into_iter().zip(labels) {
             let step = self.step(&mut line, label);
@@ -273,7 +270,7 @@ impl Parser {
         }
     }
 
-    fn step(&self, line: &mut Line, label: Option<Word>) -> Parsed<Step> {
+    fn step(&self, line: &mut Line<'_>, label: Option<Word<'_>>) -> Parsed<Step> {
         let from = usize::from(label.is_some());
         let verb_word = line.need("a step")?;
         let verb = self.verb(line, &verb_word)?;
@@ -281,41 +278,34 @@ impl Parser {
         let otherwise = match line.take() {
             None => None,
             Some(word) if word.is("else") => Some((word, self.label_named(line)?)),
-            Some(word) => {
-                return Err(line.wrong(
-                    &word,
-                    format!("`{}` is one word too many", word.text),
-                    "end the step before it".to_string(),
-                ));
-            }
+            Some(word) => return Err(line.too_many(&word)),
         };
         line.end()?;
         match (verb.failing(), &otherwise) {
             (Failing::Never, Some((word, _))) => {
-                return Err(line.wrong(
-                    word,
-                    format!("`{}` never fails", verb_word.text),
-                    "leave `else` out".to_string(),
-                ));
+                let message = format_args!("`{}` never fails", verb_word.text);
+                return Err(line.wrong(word, message, format_args!("leave `else` out")));
             }
             (Failing::MustSayWhere, None) => {
-                let mut missing = line.missing("`else LABEL`");
-                missing.message = format!("`{}` can fail and has no `else`", verb_word.text);
-                return Err(missing);
+                let message = format_args!("`{}` can fail and has no `else`", verb_word.text);
+                return Err(line.wrong(&line.here(), message, format_args!("write `else LABEL` here")));
             }
             _ => {}
         }
-        let label = label.map_or("-".to_string(), |w| w.text);
+        let label = label.map_or("-", |w| w.text).to_string();
         Ok(Step { label, text, verb, otherwise: otherwise.map(|(_, at)| at), line: line.number })
     }
 
-    fn label_named(&self, line: &mut Line) -> Parsed<usize> {
+    fn label_named(&self, line: &mut Line<'_>) -> Parsed<usize> {
         let word = line.need("a label")?;
         let found = self.labels.iter().find(|(l, _)| *l == word.text).map(|&(_, at)| at);
-        found.ok_or_else(|| line.unknown(&word, "label", self.labels.iter().map(|(l, _)| l.as_str())))
+        found.ok_or_else(|| {
+            let labels: Vec<&str> = self.labels.iter().map(|(l, _)| l.as_str()).collect();
+            line.unknown(&word, "label", &labels)
+        })
     }
 
-    fn verb(&self, line: &mut Line, word: &Word) -> Parsed<Verb> {
+    fn verb(&self, line: &mut Line<'_>, word: &Word<'_>) -> Parsed<Verb> {
         match word.text.to_ascii_lowercase().as_str() {
             "verify" if line.take_if("images") => Ok(Verb::VerifyImages),
             "verify" if line.take_if("mbr") => self.of_disk(line).map(Verb::VerifyMbr),
@@ -339,19 +329,19 @@ impl Parser {
             "restart" => Ok(Verb::Restart),
             "poweroff" => Ok(Verb::PowerOff),
             later if LATER.contains(&later) => {
-                let help = "leave it out; CHANGELOG.md says when it comes".to_string();
-                Err(line.wrong(word, format!("this version does not know how to `{later}` yet"), help))
+                let help = format_args!("leave it out; CHANGELOG.md says when it comes");
+                Err(line.wrong(word, format_args!("this version does not know how to `{later}` yet"), help))
             }
-            _ => Err(line.unknown(word, "step", VERBS)),
+            _ => Err(line.unknown(word, "step", &VERBS)),
         }
     }
 
-    fn of_disk(&self, line: &mut Line) -> Parsed<DiskIndex> {
+    fn of_disk(&self, line: &mut Line<'_>) -> Parsed<DiskIndex> {
         line.keyword("of")?;
         self.disk_named(line)
     }
 
-    fn condition(&self, line: &mut Line) -> Parsed<Verb> {
+    fn condition(&self, line: &mut Line<'_>) -> Parsed<Verb> {
         if line.take_if("restores") {
             line.keyword("below")?;
             return line.number("a number of restores").map(Verb::IfRestores);
@@ -363,51 +353,52 @@ impl Parser {
         }
         let failures = word.is("failures");
         if !failures && !word.is("crashes") {
-            return Err(line.unknown(&word, "condition", ["is", "failures", "crashes"]));
+            return Err(line.unknown(&word, "condition", &["is", "failures", "crashes"]));
         }
         line.keyword("below")?;
         let limit = line.number("a number")?;
         Ok(if failures { Verb::IfFailures(partition, limit) } else { Verb::IfCrashes(partition, limit) })
     }
 
-    fn restore(&self, line: &mut Line) -> Parsed<Verb> {
-        let word = line.peek().cloned();
+    #[inline(never)]
+    fn restore(&self, line: &mut Line<'_>) -> Parsed<Verb> {
+        let word = line.peek();
         if let (Some(disk), Some(word)) =
             (word.as_ref().and_then(|w| self.disk_names().iter().position(|&n| n == w.text)), &word)
         {
             line.take();
             let disk = DiskIndex(disk);
             if self.program.partitions_on(disk).all(|p| self.program.partition(p).image.is_none()) {
-                let help = "give at least one of its partitions an `image FILE`".to_string();
-                return Err(line.wrong(word, format!("no partition of {} has an image", word.text), help));
+                let help = format_args!("give at least one of its partitions an `image FILE`");
+                return Err(line.wrong(word, format_args!("no partition of {} has an image", word.text), help));
             }
             return Ok(Verb::RestoreDisk(disk));
         }
         let Some(word) = word else { return Err(line.missing("a disk's or a partition's name")) };
         let names: Vec<&str> = self.partition_names().into_iter().chain(self.disk_names()).collect();
-        if !names.contains(&word.text.as_str()) {
-            return Err(line.unknown(&word, "disk or partition", names));
+        if !names.contains(&word.text) {
+            return Err(line.unknown(&word, "disk or partition", &names));
         }
         let partition = self.partition_named(line)?;
         if self.program.partition(partition).image.is_none() {
-            let help = "give it an `image FILE` where it is declared".to_string();
-            return Err(line.wrong(&word, format!("{} has no image", word.text), help));
+            let help = format_args!("give it an `image FILE` where it is declared");
+            return Err(line.wrong(&word, format_args!("{} has no image", word.text), help));
         }
         Ok(Verb::RestorePartition(partition))
     }
 
     /// What only the whole file tells.
+    #[inline(never)]
     fn whole(&mut self) {
-        let column = 1;
         if !bstate::Record::fits(self.program.partition_names()) {
-            let message = "bstate.txt's 512 bytes can't hold the state of so many partitions".to_string();
-            let help = "declare fewer, or give them shorter names".to_string();
-            self.diagnostics.push(Diagnostic { line: 1, column, width: 1, message, help });
+            let message = format_args!("bstate.txt's 512 bytes can't hold the state of so many partitions");
+            self.add(Diagnostic::new(1, 1, 1, message, format_args!("declare fewer, or give them shorter names")));
         }
         if let Some(last) = self.program.steps.last().filter(|s| !s.verb.ends_flow()) {
-            let message = format!("the flow runs past the last step, `{}`", last.text);
-            let help = "end it with `hold`, `restart`, `poweroff` or `goto`".to_string();
-            self.diagnostics.push(Diagnostic { line: last.line, column, width: 1, message, help });
+            let message = format_args!("the flow runs past the last step, `{}`", last.text);
+            let help = format_args!("end it with `hold`, `restart`, `poweroff` or `goto`");
+            let open = Diagnostic::new(last.line, 1, 1, message, help);
+            self.add(open);
         }
     }
 }
@@ -438,89 +429,90 @@ impl Verb {
 }
 
 /// Takes the label, if the line begins with one: a number, or a word before a verb.
-fn label(line: &mut Line) -> Option<Word> {
+fn label<'t>(line: &mut Line<'t>) -> Option<Word<'t>> {
     let first = line.peek()?;
-    let verb = |w: &Word| VERBS.iter().chain(&LATER).any(|v| w.is(v));
+    let verb = |w: &Word<'_>| VERBS.iter().chain(&LATER).any(|v| w.is(v));
     let number = first.text.starts_with(|c: char| c.is_ascii_digit());
-    if number || !verb(first) && line.peek_second().is_some_and(verb) { line.take() } else { None }
+    if number || !verb(&first) && line.peek_second().is_some_and(|w| verb(&w)) { line.take() } else { None }
 }
 
 /// A step's words up to `else`, one space apart: as the log shows it.
-fn written(words: &[Word]) -> String {
-    let words: Vec<String> = words
-        .iter()
-        .take_while(|w| !w.is("else"))
-        .map(|w| if w.quoted { format!("\"{}\"", w.text) } else { w.text.clone() })
-        .collect();
-    words.join(" ")
+fn written(words: &[Word<'_>]) -> String {
+    let mut text = String::new();
+    for word in words.iter().take_while(|w| !w.is("else")) {
+        let quote = if word.quoted { "\"" } else { "" };
+        let space = if text.is_empty() { "" } else { " " };
+        text.extend([space, quote, word.text, quote]);
+    }
+    text
 }
 
-fn version(line: &mut Line) -> Parsed<()> {
+fn version(line: &mut Line<'_>) -> Parsed<()> {
     let word = line.need("the language version, 1,")?;
     if word.text != "1" {
-        let help = "this program reads `logic 1`".to_string();
-        return Err(line.wrong(&word, format!("unknown language version `{}`", word.text), help));
+        let help = format_args!("this program reads `logic 1`");
+        return Err(line.wrong(&word, format_args!("unknown language version `{}`", word.text), help));
     }
     line.end()
 }
 
-fn state(line: &mut Line) -> Parsed<State> {
+fn state(line: &mut Line<'_>) -> Parsed<State> {
     let word = line.need("a state")?;
-    State::parse(&word.text).ok_or_else(|| line.unknown(&word, "state", ["OK", "Clean", "Dirty"]))
+    State::parse(word.text).ok_or_else(|| line.unknown(&word, "state", &["OK", "Clean", "Dirty"]))
 }
 
-fn text(line: &mut Line) -> Parsed<String> {
+fn text(line: &mut Line<'_>) -> Parsed<String> {
     let word = line.need("a text in quotes")?;
     if !word.quoted {
-        return Err(line.wrong(&word, "the text has no quotes".to_string(), "put it in \"quotes\"".to_string()));
+        return Err(line.wrong(&word, format_args!("the text has no quotes"), format_args!("put it in \"quotes\"")));
     }
-    Ok(word.text)
+    Ok(word.text.to_string())
 }
 
-fn size(line: &mut Line) -> Parsed<Size> {
+fn size(line: &mut Line<'_>) -> Parsed<Size> {
     let mut word = line.need("a number of sectors")?;
-    let open = word.text.strip_suffix("..").map(ToString::to_string);
+    let open = word.text.strip_suffix("..");
     let at_least = open.is_some();
     word.text = open.unwrap_or(word.text);
     let sectors = SectorCount(line.sectors(&word)?);
     Ok(if at_least { Size::AtLeast(sectors) } else { Size::Exactly(sectors) })
 }
 
-fn sector_number(line: &mut Line) -> Parsed<u64> {
+fn sector_number(line: &mut Line<'_>) -> Parsed<u64> {
     let word = line.need("a number of sectors")?;
     line.sectors(&word)
 }
 
-fn hex(line: &mut Line, what: &str, digits: usize) -> Parsed<u32> {
+fn hex(line: &mut Line<'_>, what: &str, digits: usize) -> Parsed<u32> {
     let word = line.need(what)?;
-    let value = if word.text.len() == digits { u32::from_str_radix(&word.text, 16).ok() } else { None };
+    let value = if word.text.len() == digits { u32::from_str_radix(word.text, 16).ok() } else { None };
     value.ok_or_else(|| {
-        let help = format!("write {digits} hexadecimal digits");
-        line.wrong(&word, format!("`{}` is not {what}", word.text), help)
+        let help = format_args!("write {digits} hexadecimal digits");
+        line.wrong(&word, format_args!("`{}` is not {what}", word.text), help)
     })
 }
 
+/// Whether a text is 1 to `longest` letters, digits, - and _.
+fn is_plain(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
 /// A file beside logic.txt, whose name the CD can carry as it is.
-fn file_name(line: &Line, word: &Word) -> Parsed<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if word.text.is_empty()
-        || word.text.len() > MAX_FILE_NAME
-        || word.text.starts_with('.')
-        || !word.text.chars().all(plain)
-    {
+fn file_name(line: &Line<'_>, word: &Word<'_>) -> Parsed<String> {
+    if word.text.starts_with('.') || !is_plain(&word.text.replace('.', "_"), MAX_FILE_NAME) {
         let help =
-            format!("use a file beside logic.txt with a name of 1 to {MAX_FILE_NAME} letters, digits, - _ and .");
-        return Err(line.wrong(word, format!("`{}` can't be a file name on the CD", word.text), help));
+            format_args!("use a file beside logic.txt with a name of 1 to {MAX_FILE_NAME} letters, digits, - _ and .");
+        return Err(line.wrong(word, format_args!("`{}` can't be a file name on the CD", word.text), help));
     }
-    Ok(word.text.clone())
+    Ok(word.text.to_string())
 }
 
 /// Words up to the next part of a `partition` line.
-fn file_list(line: &mut Line, names: bool) -> Parsed<Vec<String>> {
+fn file_list(line: &mut Line<'_>, names: bool) -> Parsed<Vec<String>> {
     let mut files = Vec::new();
-    while let Some(word) = line.peek().cloned().filter(|w| w.quoted || !PARTITION_WORDS.iter().any(|p| w.is(p))) {
+    while let Some(word) = line.peek().filter(|w| w.quoted || !PARTITION_WORDS.iter().any(|p| w.is(p))) {
         line.take();
-        files.push(if names { file_name(line, &word)? } else { word.text });
+        files.push(if names { file_name(line, &word)? } else { word.text.to_string() });
     }
     if files.is_empty() { Err(line.missing("a file")) } else { Ok(files) }
 }

@@ -189,9 +189,7 @@ impl Ext {
 
     /// Walks the extent tree ("Extent Tree": a 12-byte header, then 12-byte entries).
     fn map_extent(&self, volume: &mut dyn Volume, inode: &Inode, logical: u32) -> Result<Offset, FsError> {
-        let mut node = [0; SECTOR];
-        node[..60].copy_from_slice(inode.block_map());
-        let mut capacity = 4;
+        let mut node = inode.block_map().to_vec();
         // eh_depth is at most 5; it must shrink at each level, so this ends.
         for level in (0..=5_u16).rev() {
             if u16_at(&node, 0) != 0xF30A {
@@ -201,8 +199,8 @@ impl Ext {
             if depth > level {
                 return Err(FsError::Corrupt("eh_depth"));
             }
-            // Only a node's first sector is read: 41 entries, far more than a small file has.
-            let entries = node[12..].as_chunks::<12>().0.iter().take(entries.min(capacity));
+            // No more than fit the node: 4 in the inode, and a block's worth below.
+            let entries = node[12..].as_chunks::<12>().0.iter().take(entries);
             let Some(entry) = entries.take_while(|e| u32_at(&e[..], 0) <= logical).last() else {
                 return Err(FsError::Corrupt("a hole in the file"));
             };
@@ -210,8 +208,8 @@ impl Ext {
                 return self.leaf(entry, logical);
             }
             let child = self.block(u64::from(u32_at(entry, 4)) | u64::from(u16_at(entry, 8)) << 32)?;
+            node.resize(self.block_sectors as usize * SECTOR, 0);
             read(volume, child, &mut node)?;
-            capacity = 41;
         }
         Err(FsError::Corrupt("eh_depth"))
     }

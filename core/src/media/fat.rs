@@ -163,7 +163,8 @@ impl Fat {
         let mut cluster = self.root_cluster;
         // A chain has at most as many links as there are clusters; a longer one is a loop. The root
         // directory itself is limited to 65,536 entries, so to 2 MiB (fatgen103, page 23).
-        for _ in 0..(65536 * 32 / SECTOR as u32).min(self.clusters) {
+        let most = (65536 * 32 / SECTOR as u64).div_ceil(self.sectors_per_cluster);
+        for _ in 0..most.min(u64::from(self.clusters)) {
             if !self.cluster_valid(cluster) {
                 return Err(FsError::Corrupt("root directory's cluster chain"));
             }

@@ -90,6 +90,7 @@ pub fn owner(
     Ok(None)
 }
 
+#[inline(never)]
 fn owner_of_volume(
     machine: &mut dyn Machine,
     disk: DiskId,
@@ -100,9 +101,14 @@ fn owner_of_volume(
     if let Some(owner) = owner_of_head(&head) {
         return Ok(Some(owner));
     }
+    // A volume that ends before has none, and what follows may be past the end of the disk.
+    let sectors = 256.min(length.saturating_sub(UBERBLOCKS));
+    if sectors == 0 {
+        return Ok(None);
+    }
     // 128 slots of 1 KiB; larger slots begin at multiples of these. The magic stands in the writer's
     // byte order.
-    let mut slots = vec![0; 256.min(length.saturating_sub(UBERBLOCKS)) as usize * SECTOR];
+    let mut slots = vec![0; sectors as usize * SECTOR];
     machine.read_disk(disk, Lba(start.0 + UBERBLOCKS), &mut slots)?;
     let zfs = slots
         .chunks(1024)
@@ -132,6 +138,7 @@ pub fn read_head(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u
 /// The end of the disk: GPT's second header (UEFI 2.10 section 5.3.2, last sector), SNIA DDF's anchor
 /// (2.0 section 5, last sector), Intel RAID (Linux mdadm super-intel.c, last sector but one), and
 /// Linux md versions 1.0 (8 KiB before the end) and 0.90 (the last whole 64 KiB).
+#[inline(never)]
 fn owner_of_tail(machine: &mut dyn Machine, disk: DiskId, sectors: u64) -> Result<Option<&'static str>, IoError> {
     let first = (sectors / 128 * 128).saturating_sub(128);
     let mut tail = vec![0; (sectors - first) as usize * SECTOR];

@@ -16,6 +16,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// When the partition has no boot sector that could be jumped to.
+    #[inline(never)]
     pub fn boot(&mut self, partition: PartitionIndex) -> Result<(String, Box<HandOff>), String> {
         let declared = self.program.partition(partition);
         let claim = self.claim(declared.disk)?;

@@ -36,10 +36,10 @@ impl Context<'_> {
     ///
     /// # Errors
     /// Which one is missing, has no hash, or does not fit.
-    pub(crate) fn images(&mut self, partitions: impl Iterator<Item = PartitionIndex>) -> Result<Vec<Image>, String> {
+    pub(crate) fn images(&mut self, partitions: &[PartitionIndex]) -> Result<Vec<Image>, String> {
         let mut images: Vec<Image> = Vec::new();
         let sums = self.cd.read_file(self.machine, SUMS, 64 * 1024).map_err(|e| e.to_string())?;
-        for partition in partitions {
+        for &partition in partitions {
             let declared = self.program.partition(partition);
             let Some(path) = declared.image_path() else { continue };
             if let Some(image) = images.iter_mut().find(|i| i.path == path) {
@@ -66,7 +66,8 @@ impl Context<'_> {
     /// # Errors
     /// The first that is missing, unreadable, or not what its hash says.
     pub fn verify_images(&mut self, step: &Step) -> Outcome {
-        let images = self.images(self.program.partition_indexes())?;
+        let all: Vec<PartitionIndex> = self.program.partition_indexes().collect();
+        let images = self.images(&all)?;
         let total = images.iter().map(|i| i.file.bytes()).sum();
         let mut buffer = vec![0; CHUNK];
         let mut progress = Progress::begin(self.machine, step, "CD", total);
@@ -112,7 +113,7 @@ pub(crate) fn check(image: &Image, hasher: Sha256) -> Result<(), String> {
 /// The hash that stands before `path`: 64 hexadecimal digits, two characters, the path.
 fn hash_in(sums: &[u8], path: &str) -> Option<[u8; 32]> {
     let text = core::str::from_utf8(sums).ok()?;
-    let line = text.lines().map(str::trim_end).find(|l| l.get(66..) == Some(path))?;
+    let line = text.lines().map(str::trim_ascii_end).find(|l| l.get(66..) == Some(path))?;
     let mut hash = [0; 32];
     for (byte, pair) in hash.iter_mut().zip(line.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?;

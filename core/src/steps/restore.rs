@@ -39,7 +39,7 @@ impl Context<'_> {
         let partitions: Vec<PartitionIndex> = self.program.partitions_on(disk).collect();
         let partitions: Vec<PartitionIndex> =
             partitions.into_iter().filter(|&p| self.program.partition(p).image.is_some()).collect();
-        let images = self.images(partitions.iter().copied())?;
+        let images = self.images(&partitions)?;
         let mbr = self.new_mbr(disk, &claim)?;
         self.announce(step, &partitions);
         self.clear_table(&claim)?;
@@ -54,7 +54,7 @@ impl Context<'_> {
     /// What could not be read or written, or is damaged on the CD.
     pub fn restore_partition(&mut self, step: &Step, partition: PartitionIndex) -> Outcome {
         self.claim_anew(self.program.partition(partition).disk)?;
-        let images = self.images([partition].into_iter())?;
+        let images = self.images(&[partition])?;
         self.announce(step, &[partition]);
         self.write_images(step, &images)?;
         self.settle(&[partition])
@@ -62,6 +62,7 @@ impl Context<'_> {
 
     /// Says in bstate.txt that a restore has begun, wherever that can still be written. On a blank
     /// disk it can't, and that stops nobody.
+    #[inline(never)]
     fn announce(&mut self, step: &Step, partitions: &[PartitionIndex]) {
         self.load_states();
         let why = format!("{} restore begun, not finished", name_of(step));
@@ -79,6 +80,7 @@ impl Context<'_> {
 
     /// Makes the disk unbootable: no table, no boot code, no 55AA. The disk signature stays, so that
     /// the MBR that comes last can have it again.
+    #[inline(never)]
     fn clear_table(&mut self, claim: &Claim) -> Result<(), String> {
         let mut sector = [0; SECTOR];
         if claim.mbr().read(self.machine, Offset(0), &mut sector).is_err() {
@@ -89,6 +91,7 @@ impl Context<'_> {
         claim.mbr().write(self.machine, Offset(0), &sector).map_err(|e| format!("partition table not cleared: {e}"))
     }
 
+    #[inline(never)]
     fn write_images(&mut self, step: &Step, images: &[Image]) -> Result<(), String> {
         let writes = |i: &Image| i.file.bytes() * i.partitions.len() as u64;
         let names: Vec<&str> =
@@ -107,6 +110,7 @@ impl Context<'_> {
     }
 
     /// One pass over the image: each part is read once and written to every partition that gets it.
+    #[inline(never)]
     fn write_image(&mut self, image: &Image, targets: &[Target], progress: &mut Progress<'_>) -> Result<(), String> {
         let state_at = self.state_sector(image)?;
         let state = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
@@ -156,6 +160,7 @@ impl Context<'_> {
     }
 
     /// The rewritten partitions are OK now (266), and all copies say so.
+    #[inline(never)]
     fn settle(&mut self, partitions: &[PartitionIndex]) -> Outcome {
         let Some(old) = self.states.take() else { return Err("bstate.txt was not read".to_string()) };
         self.load_states();

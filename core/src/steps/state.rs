@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::bstate::{self, Record, State};
+use crate::bstate::{self, Parsed, Record, State};
 use crate::event::Event;
 use crate::logic::{PartitionIndex, Program, Step, Verb};
 use crate::media::filesystem::{FileStart, Filesystem};
@@ -34,6 +34,7 @@ struct Copy {
 }
 
 impl States {
+    #[inline(never)]
     fn write(&mut self, context: &mut Context<'_>) -> Outcome {
         self.record.sequence = self.record.sequence.saturating_add(1);
         let sector = self.record.to_sector();
@@ -61,30 +62,21 @@ impl Context<'_> {
         }
     }
 
+    #[inline(never)]
     fn read_states(&mut self) -> States {
         let mut copies = Vec::new();
         let mut parsed = Vec::new();
-        let mut troubles = Vec::new();
-        let mut sectors = Vec::new();
+        let mut troubles: Vec<String> = Vec::new();
         for partition in self.program.partition_indexes() {
-            let name = self.program.partition(partition).name.clone();
-            let copy = match self.find_copy(partition) {
-                Ok(copy) => copy,
-                Err(why) => {
-                    troubles.push(format!("{name}: {why}"));
-                    continue;
-                }
-            };
-            let mut sector = [0; SECTOR];
-            match copy.region.read(self.machine, copy.at, &mut sector) {
-                Err(error) => troubles.push(format!("{name}: {error}")),
-                Ok(()) => match Record::parse(&sector) {
-                    Ok(copy) => parsed.push(copy),
-                    Err(fault) => troubles.push(format!("{name}: {fault}")),
-                },
+            let read = self.find_copy(partition).and_then(|copy| {
+                let parsed = self.read_copy(&copy);
+                copies.push(copy);
+                parsed
+            });
+            match read {
+                Ok(copy) => parsed.push(copy),
+                Err(why) => troubles.push(format!("{}: {why}", self.program.partition(partition).name)),
             }
-            sectors.push(sector);
-            copies.push(copy);
         }
         if !troubles.is_empty() {
             let (failed, reason) = (parsed.is_empty(), troubles.join("; "));
@@ -93,11 +85,18 @@ impl Context<'_> {
         let merged = Record::merge(&parsed, self.program.partition_names());
         let known = merged.is_some();
         let record = merged.unwrap_or_else(|| unknown(self.program.partition_names()));
-        let canonical = record.to_sector();
-        let stale = known && sectors.iter().any(|sector| *sector != canonical);
+        let current = |copy: &Parsed| matches!(copy, Parsed::Valid(r) if *r == record);
+        let stale = known && !(parsed.len() == copies.len() && parsed.iter().all(current));
         States { record, known, copies, stale }
     }
 
+    fn read_copy(&mut self, copy: &Copy) -> Result<Parsed, String> {
+        let mut sector = [0; SECTOR];
+        copy.region.read(self.machine, copy.at, &mut sector).map_err(|e| e.to_string())?;
+        Record::parse(&sector).map_err(|fault| fault.to_string())
+    }
+
+    #[inline(never)]
     fn find_copy(&mut self, partition: PartitionIndex) -> Result<Copy, String> {
         let region = self.region(partition)?;
         let name = self.program.partition(partition).name.clone();
@@ -115,6 +114,7 @@ impl Context<'_> {
 
     /// Writes back what a power cut, a person or a fault left behind, before the run ends, if no
     /// `set` did so already.
+    #[inline(never)]
     pub fn settle_states(&mut self) {
         let Some(mut states) = self.states.take() else { return };
         if states.stale {
@@ -195,6 +195,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// When no copy could be written.
+    #[inline(never)]
     pub fn set_state(&mut self, at: usize, partition: PartitionIndex, state: State) -> Outcome {
         self.load_states();
         let name = &self.program.partition(partition).name;

@@ -1,0 +1,69 @@
+# The only place that knows the order of things.
+#
+#   make run     blank disk -> restore -> restart -> Linux from P1 -> Clean; BREAK=mbr|p1|p2|both
+#                damages the disk first, FRESH=1 begins with a blank one, LOGIC=FILE takes another flow
+#   make test    every test there is on this machine
+#   make iso     the demo's CD alone: target/knownstate.iso
+#   make lint    formatting and clippy, as CI wants them
+#   make setup   installs what the others need (they do it by themselves)
+
+LOGIC ?= iso/logic/default.txt
+BREAK ?=
+FRESH ?=
+
+OUT := target
+APPLIANCE := $(OUT)/appliance
+KNOWNSTATE := $(OUT)/release/knownstate
+ISO := $(OUT)/knownstate.iso
+BSTATE := $(OUT)/i686-unknown-linux-gnu/agent/bstate
+
+# rustup's toolchain where it has the standard library's source, else Debian's: one compiler for all.
+RUST_SOURCE = $(wildcard $(shell rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/src/lib.rs)
+CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo)
+
+.PHONY: run test iso lint setup host appliance appliance-ext4 clean
+.DELETE_ON_ERROR:
+
+run:
+	@./setup.sh run
+	@$(MAKE) --no-print-directory iso
+	@LOGIC=$(LOGIC) BREAK=$(BREAK) FRESH=$(FRESH) iso/run.sh $(ISO) $(OUT)/disk.img $(APPLIANCE)/arch
+
+# The cheapest tests come first: cargo runs the files of tests/ in the order of their names.
+test:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory iso appliance-ext4
+	$(CARGO) test --workspace --release
+
+iso: host appliance
+	$(KNOWNSTATE) build $(LOGIC) --images $(APPLIANCE) -o $(ISO)
+
+host:
+	$(CARGO) build --workspace --release
+
+# bstate for the appliance: 32-bit, and static, because an initramfs has no libraries.
+$(BSTATE): $(wildcard agent/src/*.rs core/src/*.rs core/src/*/*.rs) Cargo.lock Cargo.toml
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile agent -p bstate \
+	    -Zbuild-std=std,panic_abort --target i686-unknown-linux-gnu
+	@touch $@
+
+appliance: $(APPLIANCE)/system.img
+appliance-ext4: $(APPLIANCE)/system-ext4.img
+
+APPLIANCE_SOURCES := $(shell find iso/appliance -type f)
+$(APPLIANCE)/system.img: $(BSTATE) $(APPLIANCE_SOURCES)
+	iso/appliance/build.sh $(APPLIANCE) $(BSTATE)
+$(APPLIANCE)/system-ext4.img: $(BSTATE) $(APPLIANCE_SOURCES)
+	iso/appliance/build.sh $(APPLIANCE) $(BSTATE) ext4
+
+lint:
+	@./setup.sh test
+	$(CARGO) fmt --all --check
+	cd stage2 && $(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+setup:
+	@./setup.sh test
+
+clean:
+	rm -rf $(OUT)

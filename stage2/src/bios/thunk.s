@@ -1,0 +1,244 @@
+# The first bytes of stage2, and the only switch between protected and real mode.
+#
+# Runs with CS = STAGE2 / 16 in real mode, so every real-mode address here is an offset from s2_image.
+# Interrupts are off in protected mode, always: the BIOS's timer interrupt is vector 8, which is the
+# double fault there, and remapping the controller would break every BIOS call.
+
+.set S2_IMAGE_SEGMENT, {stage2} / 16
+.set S2_CR0_PE, {cr0_pe}
+.set S2_REGS_BYTES, {regs_bytes}
+
+.section .stage2.real, "awx"
+.code16
+
+s2_image:
+.globl stage2_entry
+stage2_entry:
+    cli
+    cld
+    xor %ax, %ax
+    mov %ax, %ss
+    mov ${real_stack_top}, %esp
+    mov %cs, %ax
+    mov %ax, %ds
+    lgdtl s2_gdtr - s2_image
+    mov %cr0, %eax
+    or $S2_CR0_PE, %eax                 # only this bit: Bochs boots with the caches off, and so it stays
+    mov %eax, %cr0
+    ljmpl $8, $s2_begin
+.code32
+s2_begin:
+    mov $0x10, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %fs
+    mov %eax, %gs
+    mov %eax, %ss
+    mov ${stack_top}, %esp
+    mov $stage2_bss, %edi
+    mov $stage2_bss_end, %ecx
+    sub %edi, %ecx
+    shr $2, %ecx
+    xor %eax, %eax
+    rep stosl
+    xor %ebp, %ebp
+    call {main}
+    # main does not return
+1:  hlt
+    jmp 1b
+
+# Switches to real mode and goes on at \label, with DS = CS, SS:ESP the real-mode stack. EBX, ESI, EDI
+# and EBP must have been saved.
+.macro s2_to_real label
+    lidtl s2_real_idtr
+    ljmp $0x18, $(s2_down\@ - s2_image)
+.code16
+s2_down\@:
+    # The limits in the segment registers outlive the switch. They must be 64 KiB: with larger ones
+    # ("unreal mode") some BIOSes hang and others reset them at a moment of their own.
+    mov $0x20, %ax
+    mov %ax, %ds
+    mov %ax, %es
+    mov %ax, %fs
+    mov %ax, %gs
+    mov %ax, %ss
+    mov %cr0, %eax
+    and $~S2_CR0_PE, %eax
+    mov %eax, %cr0
+    ljmp $S2_IMAGE_SEGMENT, $(\label - s2_image)
+.endm
+
+# void s2_bios_call(u32 interrupt): s2_regs in, interrupt, s2_regs out.
+.globl s2_bios_call
+s2_bios_call:
+    mov 4(%esp), %eax
+    mov %al, s2_interrupt + 1           # the far jumps below empty the prefetch queue of a 486
+    push %ebx
+    push %esi
+    push %edi
+    push %ebp
+    mov %esp, s2_saved_esp
+    s2_to_real s2_call
+s2_call:
+    xor %ax, %ax
+    mov %ax, %ss
+    mov ${real_stack_top} - S2_REGS_BYTES, %esp # the high half too: some BIOSes use ESP
+    mov %ax, %es
+    mov %cs, %ax
+    mov %ax, %ds
+    mov $(s2_regs - s2_image), %si
+    mov %sp, %di
+    mov $S2_REGS_BYTES, %cx
+    cld
+    rep movsb
+    pop %gs
+    pop %fs
+    pop %es
+    pop %ds
+    popal
+    popfl                               # interrupts on, carry set: a service that isn't there leaves it
+s2_interrupt:
+    int $0
+    # Nothing survives for certain but SS:SP. The flags first, then interrupts on (iPXE returns with
+    # them off, and ticks must not be lost), and the direction flag clear (some return with it set).
+    pushfl
+    sti
+    cld
+    pushal
+    push %ds
+    push %es
+    push %fs
+    push %gs
+    xor %ax, %ax
+    mov %ax, %ds
+    movzwl %sp, %esp
+    mov %sp, %si
+    mov %cs, %ax
+    mov %ax, %es
+    mov $(s2_regs - s2_image), %di
+    mov $S2_REGS_BYTES, %cx
+    rep movsb
+    mov %ax, %ds
+    cli                                 # again: some BIOS calls return with interrupts on
+    lgdtl s2_gdtr - s2_image            # some replace the descriptor table
+    mov %cr0, %eax
+    or $S2_CR0_PE, %eax
+    mov %eax, %cr0
+    ljmpl $8, $s2_back
+.code32
+s2_back:
+    mov $0x10, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %fs
+    mov %eax, %gs
+    mov %eax, %ss
+    mov s2_saved_esp, %esp
+    lidtl s2_idtr
+    pop %ebp
+    pop %edi
+    pop %esi
+    pop %ebx
+    ret
+
+# void s2_hand_off(u32 drive, u32 table_entry, u32 pnp): jumps to the boot sector at 0000:7C00.
+.globl s2_hand_off
+s2_hand_off:
+    mov 4(%esp), %eax
+    mov %eax, s2_hand_off_drive
+    mov 8(%esp), %eax
+    mov %eax, s2_hand_off_entry
+    mov 12(%esp), %eax
+    mov %eax, s2_hand_off_pnp
+    s2_to_real s2_leave
+s2_leave:
+    # What boot sectors of every family read: DL the drive, DS:SI and BP the partition's entry in the
+    # MBR's copy (Windows 7 uses BP, syslinux and FreeBSD SI), ES:DI the PnP check; the rest zero.
+    mov %cs, %ax
+    mov %ax, %ds
+    mov s2_hand_off_drive - s2_image, %edx
+    mov s2_hand_off_entry - s2_image, %esi
+    movzwl s2_hand_off_pnp - s2_image, %edi
+    mov s2_hand_off_pnp + 2 - s2_image, %es
+    mov %esi, %ebp
+    mov %edx, %ebx
+    xor %eax, %eax
+    xor %ecx, %ecx
+    mov %ax, %ss
+    mov ${boot_sector}, %esp
+    mov %ax, %ds
+    mov %ax, %fs
+    mov %ax, %gs
+    pushl $2
+    popfl
+    cld
+    xor %ax, %ax
+    sti
+    ljmp $0, ${boot_sector}
+.code32
+
+# Exceptions: all 32 vectors print and restart, but the non-maskable interrupt, which chipsets send for
+# their own purposes and which is nothing to us.
+.macro s2_vector number
+s2_vector_\number:
+    push $\number
+    jmp s2_exception
+.endm
+.irp number, 0,1,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    s2_vector \number
+.endr
+s2_vector_2:
+    iretl
+s2_exception:
+    cld
+    mov %esp, %eax
+    push %eax                           # where the vector, and what the processor pushed, stand
+    call {exception}
+1:  jmp 1b
+
+.balign 4
+.globl s2_vectors
+s2_vectors:
+.irp number, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    .long s2_vector_\number
+.endr
+
+s2_gdt:
+    .quad 0
+    .quad {code32}
+    .quad {data32}
+    .quad {code16}
+    .quad {data16}
+s2_gdt_end:
+
+.balign 4
+    .word 0
+s2_gdtr:
+    .word s2_gdt_end - s2_gdt - 1
+    .long s2_gdt
+    .word 0
+.globl s2_idtr
+s2_idtr:
+    .word 32 * 8 - 1
+    .long {idt}
+    .word 0
+s2_real_idtr:
+    .word 0x3FF
+    .long 0
+.globl s2_no_idtr
+s2_no_idtr:
+    .word 0
+    .long 0
+
+.balign 4
+.globl s2_regs
+s2_regs:
+    .skip S2_REGS_BYTES
+s2_saved_esp:
+    .long 0
+s2_hand_off_drive:
+    .long 0
+s2_hand_off_entry:
+    .long 0
+s2_hand_off_pnp:
+    .long 0

@@ -1,0 +1,116 @@
+//! The seam's other side: what core asks for, given by the BIOS.
+
+use crate::bios::int16;
+use crate::boot_info::BootInfo;
+use crate::bounce::Bounce;
+use crate::disks::{self, Disk};
+use crate::drive::{Drive, Kind, Pace};
+use crate::{clock, console};
+use alloc::vec::Vec;
+use knownstate_core::event::{Event, Line};
+use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine};
+use knownstate_core::media::region::Write;
+use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
+
+/// Blocks of 2048 bytes in one read: more fail on some firmware.
+const CD_MOST: u16 = (Bounce::BYTES / CD_SECTOR) as u16;
+
+/// Beeps in a row at most.
+const MAX_BEEPS: u8 = 10;
+
+/// A PC with a BIOS.
+pub struct Bios {
+    boot: BootInfo,
+    bounce: Bounce,
+    cd: Drive,
+    disks: Option<Vec<Disk>>,
+}
+
+impl Bios {
+    /// The machine, booted as stage1 told.
+    pub fn new(boot: BootInfo, bounce: Bounce) -> Self {
+        // A medium that counts in 512-byte blocks is a disk as far as the BIOS goes.
+        let (kind, block) = if boot.shift == 0 { (Kind::Cd, CD_SECTOR) } else { (Kind::HardDisk, SECTOR) };
+        let cd = Drive { number: boot.drive, kind, block, pace: Pace::at_most(CD_MOST << boot.shift) };
+        Self { boot, bounce, cd, disks: None }
+    }
+
+    /// How it was booted.
+    pub fn boot(&self) -> &BootInfo {
+        &self.boot
+    }
+
+    fn disk(&mut self, id: DiskId) -> Result<(&mut Disk, &mut Bounce), IoError> {
+        let boot_drive = self.boot.drive;
+        let disks = self.disks.get_or_insert_with(|| disks::find(boot_drive));
+        let disk = disks.get_mut(id.0).ok_or(IoError::Unsupported)?;
+        Ok((disk, &mut self.bounce))
+    }
+
+    /// The drives that were looked at, for the reset before a hand-off.
+    pub fn drives_in_use(&self) -> impl Iterator<Item = u8> {
+        self.disks.iter().flatten().map(|disk| disk.drive.number)
+    }
+
+    /// Gives disks that were written to the time to empty their caches.
+    pub fn settle(&mut self) {
+        let disks = self.disks.as_deref_mut().unwrap_or_default();
+        if !disks.iter().any(|disk| disk.written) {
+            return;
+        }
+        clock::wait(2000);
+        for disk in disks.iter_mut().filter(|disk| disk.written) {
+            disk.settle(&mut self.bounce);
+        }
+    }
+}
+
+impl Machine for Bios {
+    fn disks(&mut self) -> Vec<DiskInfo> {
+        let boot_drive = self.boot.drive;
+        let disks = self.disks.get_or_insert_with(|| disks::find(boot_drive));
+        disks.iter().map(|disk| disk.info).collect()
+    }
+
+    fn read_disk(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError> {
+        let (disk, bounce) = self.disk(disk)?;
+        disk.read(bounce, at.0, into)
+    }
+
+    fn write_disk(&mut self, write: &Write<'_>) -> Result<(), IoError> {
+        let (disk, bounce) = self.disk(write.disk())?;
+        disk.write(bounce, write.at().0, write.data())
+    }
+
+    fn read_cd(&mut self, at: CdSector, into: &mut [u8]) -> Result<(), IoError> {
+        if into.len() % CD_SECTOR != 0 {
+            return Err(IoError::OutOfRange);
+        }
+        // The block number stays far below 2^32 on a CD, which some firmware insists on; on a medium of
+        // 512-byte blocks it has 34 bits.
+        let first = u64::from(at.0) << self.boot.shift;
+        self.cd.read(&mut self.bounce, first, into)
+    }
+
+    fn now(&mut self) -> u64 {
+        clock::now()
+    }
+
+    fn tell(&mut self, event: &Event<'_>) {
+        console::line(Line { millis: clock::now(), event });
+    }
+
+    fn key_pressed(&mut self) -> bool {
+        // Both, so that neither's input is left for the next question.
+        let (keyboard, serial) = (int16::key_pressed(), console::byte_received());
+        keyboard || serial
+    }
+
+    fn pause(&mut self) {
+        clock::pause();
+    }
+
+    fn beep(&mut self, times: u8) {
+        (0..times.min(MAX_BEEPS)).for_each(|_| clock::beep());
+    }
+}

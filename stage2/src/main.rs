@@ -1,0 +1,103 @@
+//! The machine under Knownstate, between the BIOS and `knownstate-core`.
+//!
+//! stage1 jumps to `stage2_entry` in `bios/thunk.s`, which switches to protected mode and calls
+//! [`stage2_main`]. From there: claim the machine, run core on it, obey how the run ends. What to do
+//! about a disk's content is decided in core alone.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, missing_docs)]
+
+extern crate alloc;
+
+mod acpi;
+mod bios;
+mod boot_info;
+mod bounce;
+mod clock;
+mod console;
+mod cpu;
+mod disks;
+mod drive;
+mod handoff;
+mod heap;
+mod machine;
+mod memory;
+mod panic;
+mod port;
+mod power;
+mod screen;
+#[cfg(feature = "selftest")]
+mod selftest;
+mod serial;
+mod stage1;
+
+use bios::{a20, thunk};
+use boot_info::BootInfo;
+use bounce::Bounce;
+use handoff::Found;
+use knownstate_core::event::Event;
+use knownstate_core::machine::{Ending, Machine};
+use machine::Bios;
+
+#[cfg(not(feature = "selftest"))]
+use knownstate_core::run;
+#[cfg(feature = "selftest")]
+use selftest::run;
+
+/// How often a held machine says why.
+const HOLD_MILLIS: u64 = 10_000;
+
+/// Called once by `thunk.s`, in protected mode, on the protected-mode stack, with .bss cleared.
+extern "C" fn stage2_main() -> ! {
+    thunk::lay_canaries();
+    cpu::catch_exceptions();
+    let found = Found::take();
+    let a20_is_on = a20::switch_on();
+    clock::start();
+    console::open();
+    if !a20_is_on {
+        give_up("address line 20 cannot be switched on");
+    }
+    if heap::create().is_err() {
+        give_up("less than 2 MiB of memory");
+    }
+    // SAFETY: this is the only place that takes the buffer, and it is reached once.
+    let bounce = unsafe { Bounce::take() };
+    let mut machine = Bios::new(BootInfo::take(), bounce);
+    let ending = run(&mut machine);
+    obey(&mut machine, found, ending)
+}
+
+/// Does what core decided.
+fn obey(machine: &mut Bios, found: Found, ending: Ending) -> ! {
+    match ending {
+        Ending::HandOff(to) => handoff::jump(machine, found, &to),
+        Ending::Hold { label, step } => hold(machine, &label, &step),
+        Ending::Restart => {
+            machine.settle();
+            power::restart()
+        }
+        Ending::PowerOff => {
+            machine.settle();
+            power::off();
+            hold(machine, "-", "switched off as far as possible: this machine can not do it itself")
+        }
+    }
+}
+
+/// Says the same again and again, for whoever connects a screen or a terminal later.
+fn hold(machine: &mut Bios, label: &str, step: &str) -> ! {
+    let event = Event::Outcome { label, step, failed: false, reason: "" };
+    loop {
+        clock::wait(HOLD_MILLIS);
+        machine.tell(&event);
+        machine.beep(1);
+    }
+}
+
+/// The machine can't run us at all. Another try may find a better one (a BIOS setting was changed, a
+/// memory module seated), so it is made.
+fn give_up(why: &str) -> ! {
+    panic!("{why}")
+}

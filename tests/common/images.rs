@@ -1,0 +1,195 @@
+//! Partition images by mkfs.fat and mke2fs, ISOs by `knownstate build`, and the disks that a flow
+//! runs on.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use knownstate_core::units::SECTOR;
+
+use super::machine::{Disk, Pc};
+use super::record;
+use super::tools::{self, shell, text};
+
+/// A logic.txt, its images, and the ISO made of them.
+#[derive(Clone)]
+pub struct Set {
+    pub iso: Arc<Vec<u8>>,
+    /// Each partition's image as it is on the CD.
+    pub images: Vec<Arc<Vec<u8>>>,
+    /// Each partition's first sector and its length in sectors.
+    pub places: Vec<(u64, u64)>,
+    pub disk_sectors: u64,
+    /// logic.txt as it stands on the CD.
+    pub logic: String,
+}
+
+impl Set {
+    /// The sector in partition `n` (from 0) where bstate.txt begins, on the whole disk.
+    pub fn state_at(&self, n: usize) -> u64 {
+        self.places[n].0 + state_sector(&self.images[n])
+    }
+
+    /// A machine with the CD and one blank disk, which may be written where logic.txt says.
+    pub fn blank(&self) -> Pc {
+        let mut disk = Disk::blank(0x80, self.disk_sectors);
+        disk.allowed = vec![0..1];
+        disk.allowed.extend(self.places.iter().map(|&(start, sectors)| start..start + sectors));
+        Pc::new(self.iso.clone(), vec![disk])
+    }
+
+    /// A machine whose disk was restored.
+    pub fn restored(&self) -> Pc {
+        let mut pc = self.blank();
+        pc.start();
+        assert_eq!(pc.log().last(), Some(&"- restart = ok"), "a blank disk was not restored: {:#?}", pc.lines);
+        pc
+    }
+
+    /// The record on partition `n`.
+    pub fn state(&self, pc: &Pc, n: usize) -> [u8; SECTOR] {
+        pc.disks[0].sector(self.state_at(n))
+    }
+
+    /// Puts a record, or what is left of one, on partition `n`.
+    pub fn put_state(&self, pc: &mut Pc, n: usize, sector: &[u8]) {
+        pc.disks[0].poke(self.state_at(n) * SECTOR as u64, sector);
+    }
+
+    /// Where partition `n` differs from its image, bstate.txt's sector aside: the first such sector.
+    pub fn difference(&self, pc: &Pc, n: usize) -> Option<u64> {
+        let (start, image) = (self.places[n].0, &self.images[n]);
+        let bytes = pc.disks[0].bytes(start..start + (image.len() / SECTOR) as u64);
+        let state = state_sector(image);
+        let mut pairs = (0..).zip(bytes.chunks(SECTOR).zip(image.chunks(SECTOR)));
+        pairs.find(|(n, (a, b))| *n != state && a != b).map(|(n, _)| n)
+    }
+
+    /// The same CD with another logic.txt, which only has to be no longer than the one it replaces.
+    pub fn with_logic(&self, logic: &str) -> Self {
+        let mut iso = self.iso.to_vec();
+        let at = find(&iso, self.logic.as_bytes());
+        assert!(logic.len() <= self.logic.len(), "logic.txt is too long to put in the old one's place");
+        iso[at..at + self.logic.len()].fill(b'\n');
+        iso[at..at + logic.len()].copy_from_slice(logic.as_bytes());
+        Self { iso: Arc::new(iso), ..self.clone() }
+    }
+
+    /// The lines of its logic.txt that declare something.
+    pub fn declarations(&self) -> String {
+        self.logic.lines().filter(|l| l.contains("sectors")).map(|l| format!("{l}\n")).collect()
+    }
+
+    /// The same CD with the steps of another shipped logic.txt.
+    pub fn with_shipped(&self, file: &str) -> Self {
+        self.with_logic(&shipped(file, &self.declarations()))
+    }
+
+    /// The same CD with other bytes in the place of some that stand on it.
+    pub fn with_damage(&self, old: &[u8], new: &[u8]) -> Self {
+        let mut iso = self.iso.to_vec();
+        let at = find(&iso, old);
+        iso[at..at + new.len()].copy_from_slice(new);
+        Self { iso: Arc::new(iso), ..self.clone() }
+    }
+}
+
+/// Where `what` stands in `bytes` first.
+pub fn find(bytes: &[u8], what: &[u8]) -> usize {
+    bytes.windows(what.len()).position(|w| w == what).expect("the bytes looked for are not there")
+}
+
+/// The only sector of an image that begins as a record does.
+pub fn state_sector(image: &[u8]) -> u64 {
+    let mut found = image.chunks(SECTOR).enumerate().filter(|(_, s)| s.starts_with(b"sequence=")).map(|(n, _)| n);
+    let (first, second) = (found.next(), found.next());
+    assert!(second.is_none(), "the image has several records");
+    first.expect("the image has no record") as u64
+}
+
+/// Figure 4 on a FAT image (P1) and an ext image (P2) of these sizes in KiB, made with these options.
+pub fn figure4_set(fat_kib: u64, fat_options: &str, ext_kib: u64, ext_options: &str) -> Set {
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    fat(folder, "fat.img", fat_kib, fat_options);
+    ext(folder, "ext.img", ext_kib, ext_options);
+    boot_code(folder, "ext.img");
+    figure4_on(folder, [("fat.img", "06"), ("ext.img", "83")])
+}
+
+/// Figure 4 on these images and types, a record put in each.
+pub fn figure4_on(folder: &Path, images: [(&str, &str); 2]) -> Set {
+    let (mut declarations, mut places, mut contents) = (String::new(), Vec::new(), Vec::new());
+    let mut start = 2048;
+    for (n, (image, kind)) in images.into_iter().enumerate() {
+        if n == 0 || images[0].0 != image {
+            put_record(folder, image, &["P1", "P2"]);
+        }
+        let content = fs::read(folder.join(image)).unwrap();
+        let sectors = (content.len() / SECTOR) as u64;
+        let line = format!("partition P{} on system start {start} sectors {sectors} type {kind} image {image}\n", n + 1);
+        declarations.push_str(&line);
+        places.push((start, sectors));
+        contents.push(Arc::new(content));
+        start += sectors;
+    }
+    // A gap at the end, as on a disk that is a little larger than the system.
+    let disk_sectors = start + 4096;
+    let room = "# room for the logic.txt of other tests\n".repeat(100);
+    let logic = format!("{}\n{room}", shipped("figure4.txt", &format!("disk system sectors {disk_sectors}\n{declarations}")));
+    Set { iso: build(folder, &logic), images: contents, places, disk_sectors, logic }
+}
+
+/// The folder `folder` with `logic.txt` and images in it, built into a CD.
+pub fn build(folder: &Path, logic: &str) -> Arc<Vec<u8>> {
+    fs::write(folder.join("logic.txt"), logic).unwrap();
+    let iso = folder.join("cd.iso");
+    let ran = tools::knownstate(&["build", text(&folder.join("logic.txt")), "-o", text(&iso)]);
+    assert_eq!(ran.code, 0, "knownstate build failed:\n{}{}", ran.out, ran.err);
+    Arc::new(fs::read(iso).unwrap())
+}
+
+/// A shipped logic.txt with other declarations.
+pub fn shipped(file: &str, declarations: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("iso/logic").join(file);
+    let shipped = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let steps = &shipped[shipped.find("\n202 ").expect("a shipped logic.txt begins with step 202")..];
+    format!("logic 1\n{declarations}\n{steps}")
+}
+
+/// A FAT image that mkfs.fat made: `options` as it takes them.
+pub fn fat(folder: &Path, name: &str, kib: u64, options: &str) {
+    shell(folder, &format!("rm -f {name}; mkfs.fat -C -i 4b534154 {options} {name} {kib} >/dev/null"));
+}
+
+/// An ext image that mke2fs made: `options` as it takes them.
+pub fn ext(folder: &Path, name: &str, kib: u64, options: &str) {
+    shell(folder, &format!("rm -f {name}; mke2fs -q -F {options} {name} {kib}k"));
+}
+
+/// Puts a file into the root directory of a FAT or an ext image.
+pub fn put(folder: &Path, image: &str, name: &str, content: &[u8]) {
+    fs::write(folder.join("content"), content).unwrap();
+    let fat = fs::read(folder.join(image)).unwrap()[3..11].eq_ignore_ascii_case(b"mkfs.fat");
+    let script = if fat {
+        format!("mcopy -o -i {image} content ::{name}")
+    } else {
+        format!("debugfs -w -R 'write content {name}' {image} 2>&1")
+    };
+    shell(folder, &script);
+}
+
+/// Fake boot code in an ext image, whose first 1024 bytes are free for that: what extlinux would do.
+pub fn boot_code(folder: &Path, name: &str) {
+    let path = folder.join(name);
+    let mut image = fs::read(&path).unwrap();
+    image[..3].copy_from_slice(&[0xEB, 0xFE, 0x90]);
+    image[510..512].copy_from_slice(&[0x55, 0xAA]);
+    fs::write(path, image).unwrap();
+}
+
+/// Puts a record of P1 and P2, both OK, into images that shall be the CD's to the byte.
+pub fn put_record(folder: &Path, image: &str, partitions: &[&str]) {
+    let lines: String = partitions.iter().map(|p| format!("{p}=OK {p}.failures=0 {p}.crashes=0 ")).collect();
+    put(folder, image, "bstate.txt", &record::file(&record::sector(&format!("sequence=0 {lines}restores=0"))));
+}

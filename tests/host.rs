@@ -1,0 +1,375 @@
+//! The host tool: what `knownstate build` puts on a CD, judged by xorriso, sha256sum, mtools, debugfs
+//! and a reader of El Torito's own; and what it says when the input is wrong.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::images::{boot_code, ext, fat, put, put_record};
+use common::machine::{Disk, Pc, word};
+use common::tools::{self, knownstate, must, shell, text};
+use common::record;
+
+/// A folder with a FAT image that boots, an ext image that boots, and a logic.txt for both.
+struct Maker(tempfile::TempDir);
+
+const LOGIC: &str = "\
+logic 1
+disk system sectors 40960
+partition P1 on system start 2048 sectors 2048 type 0c image fat.img
+partition P2 on system start 8192 sectors 4096 type 83 image ext.img
+1 boot P1
+2 boot P2
+3 restore system else 4
+  restart
+4 hold \"no\"
+";
+
+impl Maker {
+    fn new() -> Self {
+        let maker = Self(tools::temporary());
+        fat(maker.path(), "fat.img", 1024, "-F 12");
+        ext(maker.path(), "ext.img", 2048, "-t ext2");
+        boot_code(maker.path(), "ext.img");
+        maker.logic(LOGIC);
+        maker
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    fn logic(&self, logic: &str) {
+        fs::write(self.file("logic.txt"), logic).unwrap();
+    }
+
+    fn build(&self) -> tools::Ran {
+        knownstate(&["build", text(&self.file("logic.txt")), "-o", text(&self.file("cd.iso"))])
+    }
+
+    /// Builds, and takes the CD apart into the folder `cd`.
+    fn extracted(&self) -> Vec<u8> {
+        let ran = self.build();
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        shell(self.path(), "xorriso -osirrox on -indev cd.iso -extract / cd 2>/dev/null; chmod -R u+w cd");
+        fs::read(self.file("cd.iso")).unwrap()
+    }
+
+    /// Builds and checks; both have to say this of the image or file and end with their codes, and
+    /// nothing may be left behind.
+    fn refused(&self, name: &str, complaint: &str) {
+        let before = self.listing();
+        let (build, check) = (self.build(), knownstate(&["check", text(&self.file("logic.txt"))]));
+        assert_eq!((build.code, check.code), (2, 1), "{name}: codes of build and check\n{}{}", build.err, check.err);
+        for ran in [build, check] {
+            assert!(ran.err.contains(complaint), "{name}: `{complaint}` is not in:\n{}", ran.err);
+        }
+        assert_eq!(self.listing(), before, "{name}: files were left behind or taken away");
+    }
+
+    fn listing(&self) -> String {
+        shell(self.path(), "ls -A")
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let (one, two) = (Maker::new(), Maker::new());
+    shell(two.path(), &format!("cp {}/*.img .; touch -d 1999-01-01 *", one.path().display()));
+    assert_eq!((one.build().code, two.build().code), (0, 0));
+    let sum = |maker: &Maker| must("sha256sum", &[text(&maker.file("cd.iso"))])[..64].to_string();
+    assert_eq!(sum(&one), sum(&two), "compare {} and {}", one.path().display(), two.path().display());
+    shell(one.path(), "mv cd.iso first.iso");
+    one.logic(&LOGIC.replace("\"no\"", "\"yes\""));
+    assert_eq!(one.build().code, 0);
+    assert_ne!(sum(&one), sum(&two), "another logic.txt makes another CD");
+}
+
+/// El Torito 1.0 (Phoenix/IBM 1995) section 2, and the boot-info table of mkisofs.
+#[test]
+fn a_bios_finds_the_loader_by_el_torito() {
+    let maker = Maker::new();
+    let iso = maker.extracted();
+    let record = &iso[17 * 2048..18 * 2048];
+    assert_eq!(record[..7], *b"\x00CD001\x01", "the boot record volume descriptor stands in sector 17");
+    assert_eq!(record[7..39], *b"EL TORITO SPECIFICATION\0\0\0\0\0\0\0\0\0");
+    let catalog = &iso[u32_at(record, 0x47) as usize * 2048..][..2048];
+    assert_eq!((catalog[0], catalog[1], catalog[0x1E], catalog[0x1F]), (1, 0, 0x55, 0xAA), "validation entry");
+    let words = catalog[..32].chunks(2).map(|w| u16::from_le_bytes([w[0], w[1]]));
+    assert_eq!(words.fold(0, u16::wrapping_add), 0, "the validation entry's words add up to 0");
+    let entry = &catalog[32..64];
+    assert_eq!(entry[..2], [0x88, 0], "bootable, no emulation");
+    assert_eq!((entry[2], entry[3], entry[4]), (0, 0, 0), "the default load segment, 07C0, and no system type");
+    assert_eq!(entry[6..8], [4, 0], "four virtual sectors: what every BIOS loads");
+    let at = u32_at(entry, 8);
+    let loader = fs::read(maker.file("cd/loader.bin")).unwrap();
+    let on_cd = &iso[at as usize * 2048..][..loader.len()];
+    assert!(on_cd == loader, "the entry leads to loader.bin, and its boot-info table is in the file itself");
+    assert_eq!((u32_at(on_cd, 8), u32_at(on_cd, 12)), (16, at), "volume descriptor's sector, and the file's own");
+    assert_eq!(u32_at(on_cd, 16) as usize, loader.len(), "the file's length");
+    let mut padded = on_cd[64..].to_vec();
+    padded.resize(padded.len().next_multiple_of(4), 0);
+    let sum = padded.chunks(4).map(|w| u32_at(w, 0)).fold(0, u32::wrapping_add);
+    assert_eq!(u32_at(on_cd, 20), sum, "the sum of all words from byte 64 on");
+    assert_ne!(on_cd[64..80], [0; 16], "the ISO's own id");
+}
+
+#[test]
+fn the_sums_on_the_cd_are_sha256sums() {
+    let maker = Maker::new();
+    maker.extracted();
+    let said = shell(&maker.file("cd"), "sha256sum -c SHA256SUMS");
+    assert_eq!(said, "images/fat.img: OK\nimages/ext.img: OK\n");
+    let listing = shell(&maker.file("cd"), "find . -type f | sort | tr '\\n' ' '");
+    let wanted = "./README.TXT ./SHA256SUMS ./boot.cat ./images/ext.img ./images/fat.img ./loader.bin ./logic.txt ./mbr.bin ";
+    assert_eq!(listing, wanted);
+    assert_eq!(fs::read_to_string(maker.file("cd/logic.txt")).unwrap(), LOGIC);
+}
+
+#[test]
+fn an_image_without_bstate_gets_one_and_one_with_it_keeps_it() {
+    let maker = Maker::new();
+    let before = fs::read(maker.file("fat.img")).unwrap();
+    maker.extracted();
+    assert!(fs::read(maker.file("fat.img")).unwrap() == before, "the maker's own image was changed");
+    let cd = maker.file("cd/images");
+    let from_fat = shell(&cd, "mtype -i fat.img ::bstate.txt");
+    let from_ext = shell(&cd, "debugfs -R 'cat bstate.txt' ext.img 2>/dev/null");
+    for (name, content) in [("FAT", from_fat), ("ext", from_ext)] {
+        assert_eq!(content.len(), 4096, "{name}");
+        let lines = record::lines(&content.as_bytes()[..512]).unwrap().join(" ");
+        let fresh = "sequence=0 P1=OK P1.failures=0 P1.crashes=0 P2=OK P2.failures=0 P2.crashes=0 restores=0";
+        assert_eq!(lines, fresh, "{name}");
+    }
+    shell(&cd, "fsck.fat -n fat.img; e2fsck -fn ext.img 2>&1");
+
+    for image in ["fat.img", "ext.img"] {
+        put_record(maker.path(), image, &["P2", "P1"]);
+    }
+    shell(maker.path(), "rm -r cd");
+    maker.extracted();
+    for image in ["fat.img", "ext.img"] {
+        shell(maker.path(), &format!("cmp {image} cd/images/{image}"));
+    }
+}
+
+#[test]
+fn an_image_with_a_bstate_of_another_length_is_refused() {
+    for (image, length) in [("fat.img", 4095), ("ext.img", 600), ("fat.img", 5000)] {
+        let maker = Maker::new();
+        put(maker.path(), image, "bstate.txt", &vec![b' '; length]);
+        let before = maker.listing();
+        let ran = maker.build();
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        let told = format!("image {image}: the image has a bstate.txt of {length} bytes; it has to have 4096");
+        assert!(ran.err.contains(&told), "{}", ran.err);
+        assert_eq!(maker.listing(), before, "something was left behind");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_input_is_said_with_the_files_name() {
+    let maker = Maker::new();
+    let cases = [
+        ("missing image", "image fat.img", "image none.img", "none.img: no such file"),
+        ("too large", "start 2048 sectors 2048", "start 2048 sectors 2047", "fat.img: the image has 1048576 bytes, the partition 1048064"),
+        ("missing tool", "image fat.img", "image fat.img tools none.com", "none.com"),
+        ("missing MBR", "sectors 40960", "sectors 40960 mbr none.bin", "none.bin is no file of at least 440 bytes"),
+        ("short MBR", "sectors 40960", "sectors 40960 mbr short.bin", "short.bin is no file of at least 440 bytes"),
+        ("no filesystem", "image ext.img", "image empty.img", "empty.img: no FAT or ext filesystem"),
+        ("odd length", "image ext.img", "image odd.img", "odd.img: 513 bytes are not a whole number of 512-byte sectors"),
+        ("no boot code", "image ext.img", "image data.img", "data.img: boot sector has no 55AA"),
+        ("a mistake", "1 boot P1", "1 boto P1", "logic.txt:5:3: error: unknown step `boto`"),
+    ];
+    fs::write(maker.file("short.bin"), [0; 439]).unwrap();
+    fs::write(maker.file("empty.img"), [0; 1 << 16]).unwrap();
+    fs::write(maker.file("odd.img"), [0; 513]).unwrap();
+    ext(maker.path(), "data.img", 1024, "-t ext2");
+    for (name, old, new, complaint) in cases {
+        maker.logic(&LOGIC.replace(old, new));
+        maker.refused(name, complaint);
+    }
+    // The same image in a partition that no step boots needs no boot code.
+    maker.logic(&LOGIC.replace("image ext.img", "image data.img").replace("2 boot P2\n", ""));
+    assert_eq!(maker.build().code, 0);
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let maker = Maker::new();
+    maker.logic(&LOGIC.replace("fat.img", "a.img").replace("ext.img", "b.img"));
+    let ran = knownstate(&["check", text(&maker.file("logic.txt"))]);
+    assert!(ran.err.contains("a.img") && ran.err.contains("b.img"), "{}", ran.err);
+}
+
+#[test]
+fn a_build_that_fails_leaves_the_old_iso_as_it_was() {
+    let maker = Maker::new();
+    fs::write(maker.file("cd.iso"), "precious").unwrap();
+    maker.logic(&LOGIC.replace("fat.img", "none.img"));
+    assert_eq!(maker.build().code, 2);
+    assert_eq!(fs::read(maker.file("cd.iso")).unwrap(), b"precious");
+    maker.logic(LOGIC);
+    let nowhere = knownstate(&["build", text(&maker.file("logic.txt")), "-o", "/nonexistent/cd.iso"]);
+    assert_eq!(nowhere.code, 2);
+    assert!(nowhere.err.contains("/nonexistent"), "{}", nowhere.err);
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for arguments in [&["build"][..], &["dance"], &[], &["check", "/nonexistent.txt"], &["inspect", "/nonexistent"]] {
+        let ran = knownstate(arguments);
+        assert_eq!(ran.code, 2, "knownstate {arguments:?}: {}", ran.err);
+        assert!(ran.out.is_empty() && !ran.err.is_empty(), "knownstate {arguments:?} complains on standard error");
+    }
+    let maker = Maker::new();
+    let check = knownstate(&["check", text(&maker.file("logic.txt"))]);
+    assert_eq!((check.code, check.err.as_str()), (0, ""));
+    assert!(check.out.contains("ok: disks 1, partitions 2, steps 5"), "{}", check.out);
+}
+
+#[test]
+fn images_may_be_elsewhere() {
+    let (maker, elsewhere) = (Maker::new(), tools::temporary());
+    shell(maker.path(), &format!("mv *.img {}", elsewhere.path().display()));
+    let logic = maker.file("logic.txt");
+    for command in [&["check"][..], &["build", "-o", text(&maker.file("cd.iso"))]] {
+        let ran = knownstate(&[command, &[text(&logic), "--images", text(elsewhere.path())]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+}
+
+/// A machine with this CD and a blank disk that may be written anywhere.
+fn machine(iso: Vec<u8>) -> Pc {
+    let mut disk = Disk::blank(0x80, 40_960);
+    disk.allowed = vec![0..1, 2048..40_960];
+    Pc::new(iso.into(), vec![disk])
+}
+
+#[test]
+fn tools_are_added_to_their_partition_alone() {
+    let maker = Maker::new();
+    fs::write(maker.file("rescue.com"), "the rescue tool").unwrap();
+    let two = LOGIC.replace("type 83 image ext.img", "type 0c image fat.img tools rescue.com");
+    maker.logic(&two);
+    let iso = maker.extracted();
+    let images = maker.file("cd/images");
+    assert_eq!(shell(&images, "mtype -i fat.img.P2 ::rescue.com"), "the rescue tool");
+    assert!(!shell(&images, "mdir -i fat.img ::").to_lowercase().contains("rescue"), "P1 gets the image without tools");
+    shell(&maker.file("cd"), "sha256sum -c SHA256SUMS; fsck.fat -n images/fat.img.P2");
+    let mut pc = machine(iso);
+    assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
+    fs::write(maker.file("p2"), pc.disks[0].bytes(8192..8192 + 2048)).unwrap();
+    assert_eq!(shell(maker.path(), "mtype -i p2 ::rescue.com"), "the rescue tool");
+    assert_eq!(word(&pc.start()), "hand-off 80 entry 1", "{:#?}", pc.lines);
+
+    maker.logic(&LOGIC.replace("image ext.img", "image ext.img tools rescue.com"));
+    shell(maker.path(), "rm -r cd");
+    maker.extracted();
+    assert_eq!(shell(&images, "debugfs -R 'cat rescue.com' ext.img.P2 2>/dev/null"), "the rescue tool");
+}
+
+#[test]
+fn the_boot_code_of_the_mbr_is_the_standard_one_or_the_makers() {
+    let maker = Maker::new();
+    let own: Vec<u8> = (0..512_u32).map(|n| (n * 7 % 256) as u8).collect();
+    fs::write(maker.file("own.bin"), &own).unwrap();
+    let standard = maker.extracted();
+    let bytes = fs::read(maker.file("cd/mbr.bin")).unwrap();
+    for (mbr, code) in [("", &bytes), (" mbr any", &bytes), (" mbr own.bin", &own)] {
+        maker.logic(&LOGIC.replace("40960", &format!("40960{mbr}")));
+        shell(maker.path(), "rm -rf cd");
+        let mut pc = machine(if mbr.is_empty() { standard.clone() } else { maker.extracted() });
+        assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
+        assert!(pc.disks[0].sector(0)[..440] == code[..440], "the disk's boot code with `{mbr}`");
+    }
+}
+
+#[test]
+fn another_logic_txt_needs_no_build() {
+    let maker = Maker::new();
+    assert_eq!(maker.build().code, 0);
+    maker.logic("logic 1\nhold \"another flow\"\n");
+    shell(maker.path(), "xorriso -indev cd.iso -outdev new.iso -boot_image any keep -update logic.txt /logic.txt 2>/dev/null");
+    let mut pc = machine(fs::read(maker.file("new.iso")).unwrap());
+    assert_eq!(word(&pc.start()), "hold -", "{:#?}", pc.lines);
+    assert_eq!(pc.log(), ["- hold \"another flow\" = ok"]);
+}
+
+#[test]
+fn inspect_says_what_a_file_is() {
+    let maker = Maker::new();
+    let iso = maker.extracted();
+    let inspect = |name: &str| knownstate(&["inspect", text(&maker.file(name))]);
+    let has = |ran: &tools::Ran, code: i32, words: &[&str]| {
+        assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
+        words.iter().for_each(|w| assert!(ran.out.contains(w), "`{w}` is not in:\n{}", ran.out));
+    };
+    has(&inspect("cd.iso"), 0, &["recovery CD", "loader", "images/fat.img", "logic.txt, 5 steps", "3 restore system else 4"]);
+    has(&inspect("cd/images/fat.img"), 0, &["partition image, 2048 sectors", "FAT12", "bstate.txt: valid, 4096 bytes", "P1=OK"]);
+    has(&inspect("ext.img"), 0, &["ext2/3/4", "bstate.txt: no such file"]);
+
+    let mut pc = machine(iso);
+    assert_eq!(word(&pc.start()), "restart");
+    pc.disks[0].dump(&maker.file("disk"));
+    let good = inspect("disk");
+    has(&good, 0, &["disk, 40960 sectors", "entry 1 start 2048 sectors 2048 type 0c, active", "entry 2 start 8192 sectors 4096 type 83\n"]);
+    pc.disks[0].poke(8192 * 512 + 510, &[0]);
+    pc.disks[0].dump(&maker.file("disk"));
+    has(&inspect("disk"), 1, &["boot sector has no 55AA"]);
+    pc.disks[0].poke(510, &[0]);
+    pc.disks[0].dump(&maker.file("disk"));
+    has(&inspect("disk"), 1, &["no 55AA signature"]);
+    fs::write(maker.file("tiny"), "x").unwrap();
+    assert_eq!(inspect("tiny").code, 2);
+}
+
+/// Names that mastering tools like to change.
+#[test]
+fn every_file_name_that_is_allowed_is_found_again_on_the_cd() {
+    for name in ["a", "UPPER.IMG", "MiXed.Img", "no-extension", "two.dots.img", "under_score-dash.img", "20-characters-is.all"] {
+        let maker = Maker::new();
+        shell(maker.path(), &format!("mv fat.img {name}; cp ext.img tool.t"));
+        maker.logic(&LOGIC.replace("fat.img", name).replace("image ext.img", &format!("image {name} tools logic.txt")));
+        let ran = maker.build();
+        assert_eq!(ran.code, 0, "{name}: {}", ran.err);
+        let mut pc = machine(fs::read(maker.file("cd.iso")).unwrap());
+        assert_eq!(word(&pc.start()), "restart", "{name}: {:#?}", pc.lines);
+    }
+}
+
+#[test]
+fn names_that_differ_only_in_case_are_refused() {
+    let maker = Maker::new();
+    fat(maker.path(), "FAT.IMG", 1024, "-F 12 -n OTHER");
+    maker.logic(&LOGIC.replace("image ext.img", "image FAT.IMG"));
+    maker.refused("case", "images/FAT.IMG and images/fat.img are one name to the loader");
+    // P2's own image, the one with the tool, would get the name of P1's.
+    shell(maker.path(), "mv FAT.IMG fat.img.P2; cp logic.txt tool");
+    maker.logic(&LOGIC.replace("image fat.img", "image fat.img.P2").replace("image ext.img", "image fat.img tools tool"));
+    maker.refused("tools", "fat.img.P2");
+}
+
+#[test]
+fn an_image_without_room_for_bstate_is_refused_by_name() {
+    let fill_fat = "head -c $(mdir -i fat.img :: | tail -2 | tr -dc 0-9) /dev/zero >filler; mcopy -i fat.img filler ::";
+    let fill_ext = "head -c 3000000 /dev/zero | tr '\\0' x >filler; debugfs -w -R 'write filler filler' ext.img 2>&1";
+    for (image, script) in [("fat.img", fill_fat), ("ext.img", fill_ext)] {
+        let maker = Maker::new();
+        shell(maker.path(), script);
+        let before = maker.listing();
+        let ran = maker.build();
+        assert_eq!(ran.code, 2, "{image}: {}", ran.err);
+        assert!(ran.err.contains(&format!("image {image}")) && ran.err.contains("bstate.txt"), "{}", ran.err);
+        assert_eq!(maker.listing(), before, "something was left behind");
+    }
+}
