@@ -17,6 +17,7 @@ use crate::bstate::{self, State};
 use crate::disks::Claim;
 use crate::logic::{DiskIndex, PartitionIndex, Step};
 use crate::media::filesystem::Filesystem;
+use crate::media::mbr::Mbr;
 use crate::media::region::Region;
 use crate::steps::images::{CHUNK, Image, ImageVolume, check, read_part};
 use crate::steps::progress::Progress;
@@ -42,7 +43,7 @@ impl Context<'_> {
         let images = self.images(&partitions)?;
         let mbr = self.new_mbr(disk, &claim)?;
         self.announce(step, &partitions);
-        self.clear_table(&claim)?;
+        self.clear_table(&claim, &mbr)?;
         self.write_images(step, &images)?;
         self.settle(&partitions)?;
         self.write_mbr(&claim, &mbr)
@@ -78,14 +79,12 @@ impl Context<'_> {
         let _ = self.write_states();
     }
 
-    /// Makes the disk unbootable: no table, no boot code, no 55AA. The disk signature stays, so that
-    /// the MBR that comes last can have it again.
+    /// Makes the disk unbootable: no table, no boot code, no 55AA. The disk signature stays, so that a
+    /// restore that begins again still has it, and so that sector 0 is never blank while the rest is
+    /// written: firmware that drops high bits of a sector number is caught by finding it elsewhere.
     #[inline(never)]
-    fn clear_table(&mut self, claim: &Claim) -> Result<(), String> {
-        let mut sector = [0; SECTOR];
-        if claim.mbr().read(self.machine, Offset(0), &mut sector).is_err() {
-            sector.fill(0);
-        }
+    fn clear_table(&mut self, claim: &Claim, mbr: &Mbr) -> Result<(), String> {
+        let mut sector = *mbr.sector();
         sector[..440].fill(0);
         sector[444..].fill(0);
         claim.mbr().write(self.machine, Offset(0), &sector).map_err(|e| format!("partition table not cleared: {e}"))
