@@ -122,12 +122,14 @@ fn problems(source: &Source) -> Vec<String> {
 
 /// Different images that would have one name on the CD, where the loader does not tell case.
 fn collisions(program: &Program) -> Vec<String> {
-    let with_image = || program.partition_indexes().map(|p| program.partition(p)).filter_map(|p| Some((p, p.image_path()?)));
+    let with_image =
+        || program.partition_indexes().map(|p| program.partition(p)).filter_map(|p| Some((p, p.image_path()?)));
     let mut problems = Vec::new();
     for (n, (a, path)) in with_image().enumerate() {
         for (b, other) in with_image().take(n) {
             if path.eq_ignore_ascii_case(&other) && (path != other || a.image != b.image) {
-                problems.push(format!("partition {}: {path} and {other} are one name to the loader; rename one", a.name));
+                problems
+                    .push(format!("partition {}: {path} and {other} are one name to the loader; rename one", a.name));
             }
         }
     }

@@ -30,12 +30,11 @@
 .set INFO_SHIFT,     {boot_info} + 1    # 0: the drive counts in 2048-byte blocks, 2: in 512-byte ones
 .set INFO_FOUND,     {boot_info} + 2    # how loader.bin was found: T table, C catalog, D directory
 .set INFO_STATUS,    {boot_info} + 3    # the last call's INT 13h status
-.set INFO_PNP,       {boot_info} + 4    # ES:DI as the BIOS gave them (PnP installation check)
-.set INFO_LBA,       {boot_info} + 8    # loader.bin's first 2048-byte sector
-.set INFO_DL,        {boot_info} + 12   # DL as the BIOS gave it
-.set INFO_TRIES,     {boot_info} + 13   # how often a read is tried
+.set INFO_LBA,       {boot_info} + 4    # loader.bin's first 2048-byte sector
+.set INFO_DL,        {boot_info} + 8   # DL as the BIOS gave it
+.set INFO_TRIES,     {boot_info} + 9   # how often a read is tried
 
-.set INFO_LOADS,     {boot_info} + 14   # how often stage2 is loaded anew after a wrong checksum
+.set INFO_LOADS,     {boot_info} + 10  # how often stage2 is loaded anew after a wrong checksum
 
 .set BDA_COM1,  0x400
 .set BDA_TICKS, 0x46C
@@ -63,7 +62,6 @@ s1_begin:
     cld
     ljmp $0, $s1_canonical
 s1_canonical:
-    mov %es, %cx
     xor %ax, %ax
     mov %ax, %ss
     mov $S1_STACK, %sp
@@ -74,8 +72,6 @@ s1_canonical:
     mov %dl, INFO_DL
     mov %al, %dh
     mov %dx, INFO_DRIVE                 # and INFO_SHIFT: 0
-    mov %di, INFO_PNP
-    mov %cx, INFO_PNP + 2
     movb $3, INFO_TRIES
     sti
     call s1_tail_is_whole

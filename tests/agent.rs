@@ -90,7 +90,9 @@ fn booted_and_shutdown_report_in_every_copy() {
 
 #[test]
 fn booted_from_the_spare_tells_the_administrator_why() {
-    let copies = Copies::of("sequence=8 booting=P2 P1=Dirty P1.failures=3 P1.crashes=0 P1.why=206~boot~sector~has~no~55AA P2=Dirty P2.failures=1 P2.crashes=0 restores=0");
+    let copies = Copies::of(
+        "sequence=8 booting=P2 P1=Dirty P1.failures=3 P1.crashes=0 P1.why=206~boot~sector~has~no~55AA P2=Dirty P2.failures=1 P2.crashes=0 restores=0",
+    );
     let told = "bstate: running from P2, not from P1: P1 is Dirty (206 boot sector has no 55AA)";
     expect(&copies.run("booted"), 0, "P2 is Clean", told);
     copies.expect("P1=Dirty P1.failures=3 P2=Clean P2.failures=0");
@@ -111,7 +113,10 @@ fn set_sets() {
     expect(&copies.run("set P2 dirty"), 0, "P2 is Dirty", "");
     copies.expect("sequence=9 P1=Dirty P2=Dirty P2.why=bstate~set~Dirty");
     expect(&copies.run("set P2 OK"), 0, "P2 is OK", "");
-    copies.expect("sequence=10 P2=OK");
+    copies.expect("sequence=10 P2=OK P1=Dirty P1.failures=2");
+    // A partition that failed too often gets its tries back.
+    expect(&copies.run("set P1 OK"), 0, "P1 is OK", "");
+    copies.expect("sequence=11 P1=OK P1.failures=0 P1.crashes=0");
 }
 
 #[test]
@@ -153,7 +158,10 @@ fn the_rest_of_a_longer_file_is_left_alone() {
     let copies = Copies::new(&[file]);
     assert_eq!(copies.run("booted").code, 0);
     let after = fs::read(&copies.paths[0]).unwrap();
-    assert!(after.len() == 4096 && after[512..].iter().all(|&b| b == b'x'), "only the first 512 bytes are the record's");
+    assert!(
+        after.len() == 4096 && after[512..].iter().all(|&b| b == b'x'),
+        "only the first 512 bytes are the record's"
+    );
 }
 
 #[test]
@@ -161,7 +169,11 @@ fn a_broken_copy_is_told_of_and_rewritten() {
     let good = record::file(&record::sector(BOOTED_P1));
     let mut wrong = good.clone();
     wrong[9] ^= 1;
-    for (name, broken, fault) in [("zeros", vec![0; 4096], "no text"), ("wrong sum", wrong, "wrong crc32"), ("empty", vec![], "says nothing of any partition")] {
+    for (name, broken, fault) in [
+        ("zeros", vec![0; 4096], "no text"),
+        ("wrong sum", wrong, "wrong crc32"),
+        ("empty", vec![], "says nothing of any partition"),
+    ] {
         let copies = Copies::new(&[broken, good.clone()]);
         let ran = copies.run("show");
         let told = format!("bstate: {}: {fault}", copies.paths[0].display());
@@ -174,10 +186,12 @@ fn a_broken_copy_is_told_of_and_rewritten() {
 #[test]
 fn copies_that_disagree_give_the_worse_state_or_the_newer() {
     let file = |lines: &str| record::file(&record::sector(lines));
-    let conflict = Copies::new(&[file("sequence=8 booting=P1 P1=OK P2=Dirty"), file("sequence=8 booting=P1 P1=Clean P2=OK")]);
+    let conflict =
+        Copies::new(&[file("sequence=8 booting=P1 P1=OK P2=Dirty"), file("sequence=8 booting=P1 P1=Clean P2=OK")]);
     let shown = conflict.run("show").out;
     assert!(shown.contains("\nP1=Clean\n") && shown.contains("\nP2=Dirty\n"), "{shown}");
-    let newer = Copies::new(&[file("sequence=8 booting=P1 P1=Dirty P2=Dirty"), file("sequence=9 booting=P2 P1=OK P2=OK")]);
+    let newer =
+        Copies::new(&[file("sequence=8 booting=P1 P1=Dirty P2=Dirty"), file("sequence=9 booting=P2 P1=OK P2=OK")]);
     expect(&newer.run("which"), 0, "P2", "");
 }
 
@@ -185,9 +199,8 @@ fn copies_that_disagree_give_the_worse_state_or_the_newer() {
 fn no_valid_copy_is_a_no_with_each_reason() {
     let copies = Copies::new(&[vec![0; 4096], b"hello".to_vec()]);
     let [first, second] = [copies.paths[0].display(), copies.paths[1].display()];
-    let told = format!(
-        "bstate: no copy of bstate.txt is valid: {first}: no text; {second}: says nothing of any partition"
-    );
+    let told =
+        format!("bstate: no copy of bstate.txt is valid: {first}: no text; {second}: says nothing of any partition");
     for command in ["show", "which", "booted", "shutdown", "set P1 OK"] {
         expect(&copies.run(command), 1, "", &told);
     }

@@ -91,12 +91,16 @@ fn what_is_written_is_read_again() {
 #[test]
 fn form_does_not_matter_to_a_reader() {
     let plain = valid("sequence=5 booting=P2 P1=Clean P1.failures=2 P1.crashes=1 P1.why=it~fell P2=OK restores=3");
-    let other_order = valid("restores=3 P1.why=it~fell P1.crashes=1 P1=Clean P1.failures=2 P2=OK booting=P2 sequence=5");
+    let other_order =
+        valid("restores=3 P1.why=it~fell P1.crashes=1 P1=Clean P1.failures=2 P2=OK booting=P2 sequence=5");
     assert_eq!(plain, other_order);
-    let unknown = valid("sequence=5 booting=P2 colour=red P1=Clean P1.failures=2 P1.mood=bad P1.crashes=1 \
-        P1.why=it~fell P2=OK hello restores=3");
+    let unknown = valid(
+        "sequence=5 booting=P2 colour=red P1=Clean P1.failures=2 P1.mood=bad P1.crashes=1 \
+        P1.why=it~fell P2=OK hello restores=3",
+    );
     assert_eq!(plain, unknown);
-    let spaces = valid("sequence~=~5 booting=~P2 P1~=Clean P1.failures=2 P1.crashes=1 P1.why=~it~fell P2~=~OK restores=3");
+    let spaces =
+        valid("sequence~=~5 booting=~P2 P1~=Clean P1.failures=2 P1.crashes=1 P1.why=~it~fell P2~=~OK restores=3");
     assert_eq!(plain, spaces);
     let text = String::from_utf8(plain.to_sector().to_vec()).unwrap();
     for (name, text) in [
@@ -105,11 +109,20 @@ fn form_does_not_matter_to_a_reader() {
         ("indented", text.trim_end().replace('\n', "\n \t")),
         ("no newline at the end", text.trim_end().to_string()),
         ("a BOM", format!("\u{feff}{}", text.trim_end())),
-        ("sum in capitals", text.trim_end().replace(text.trim_end().rsplit('=').next().unwrap(), &format!("{:08X}", record::crc32(text.split("crc32").next().unwrap().as_bytes())))),
+        (
+            "sum in capitals",
+            text.trim_end().replace(
+                text.trim_end().rsplit('=').next().unwrap(),
+                &format!("{:08X}", record::crc32(text.split("crc32").next().unwrap().as_bytes())),
+            ),
+        ),
     ] {
         assert_eq!(Record::parse(text.as_bytes()), Ok(Parsed::Valid(plain.clone())), "{name}: {text}");
     }
-    assert_eq!(edited("P1=ok\nP2=DIRTY\n"), Record { partitions: vec![Partition::ok("P1"), partition("P2", State::Dirty, 0, 0, "")], ..Record::default() });
+    assert_eq!(
+        edited("P1=ok\nP2=DIRTY\n"),
+        Record { partitions: vec![Partition::ok("P1"), partition("P2", State::Dirty, 0, 0, "")], ..Record::default() }
+    );
 }
 
 #[test]
@@ -160,15 +173,18 @@ fn the_highest_sequence_wins() {
 #[test]
 fn equal_sequences_give_the_worse_value_of_everything() {
     let one = Parsed::Valid(valid("sequence=9 booting=P1 P1=OK P1.failures=2 P2=Dirty P2.why=cut restores=1"));
-    let two = Parsed::Valid(valid("sequence=9 booting=P1 P1=Clean P1.crashes=4 P1.why=fell P2=Clean P2.why=no restores=3"));
-    let worse = valid("sequence=9 booting=P1 P1=Clean P1.failures=2 P1.crashes=4 P1.why=fell P2=Dirty P2.why=cut restores=3");
+    let two =
+        Parsed::Valid(valid("sequence=9 booting=P1 P1=Clean P1.crashes=4 P1.why=fell P2=Clean P2.why=no restores=3"));
+    let worse =
+        valid("sequence=9 booting=P1 P1=Clean P1.failures=2 P1.crashes=4 P1.why=fell P2=Dirty P2.why=cut restores=3");
     assert_eq!(merged(&[one.clone(), two.clone()]), worse);
     assert_eq!(merged(&[two, one]), worse, "whichever is read first");
 }
 
 #[test]
 fn what_a_person_edited_goes_on_top() {
-    let newest = Parsed::Valid(valid("sequence=90 booting=P1 P1=Dirty P1.failures=3 P1.why=fell P2=Clean P2.crashes=1"));
+    let newest =
+        Parsed::Valid(valid("sequence=90 booting=P1 P1=Dirty P1.failures=3 P1.why=fell P2=Clean P2.crashes=1"));
     let edit = Parsed::Edited(edited("P1=OK\n"));
     for copies in [[newest.clone(), edit.clone()], [edit.clone(), newest.clone()]] {
         let merged = merged(&copies);
@@ -216,7 +232,8 @@ fn the_largest_record_that_is_said_to_fit_does() {
             continue;
         }
         most = count;
-        let mut record = Record { sequence: u64::MAX, restores: u32::MAX, booting: "name-000".into(), ..Record::ok(names()) };
+        let mut record =
+            Record { sequence: u64::MAX, restores: u32::MAX, booting: "name-000".into(), ..Record::ok(names()) };
         for p in &mut record.partitions {
             *p = partition(&p.name, State::Dirty, u32::MAX, u32::MAX, "why");
         }
@@ -257,7 +274,8 @@ fn dirty_counts_failures_and_a_boot_of_a_clean_partition_counts_a_crash() {
 
 #[test]
 fn a_report_clears_what_it_disproves() {
-    let lines = "sequence=1 P1=Dirty P1.failures=2 P1.crashes=3 P1.why=fell P2=Dirty P2.failures=4 P2.why=cut restores=2";
+    let lines =
+        "sequence=1 P1=Dirty P1.failures=2 P1.crashes=3 P1.why=fell P2=Dirty P2.failures=4 P2.why=cut restores=2";
     let mut booted = valid(lines);
     booted.report_booted("P1");
     assert_eq!(booted.partitions[0], partition("P1", State::Clean, 0, 3, ""), "crashes go only at an orderly shutdown");

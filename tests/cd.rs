@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::hostile::{Random, damage};
 use common::images::figure4_set;
-use common::machine::{Disk, Pc, word};
+use common::machine::{Pc, word};
 use common::tools::{self, shell};
 use knownstate_core::media::iso9660::{CdError, Iso};
 
@@ -70,7 +70,8 @@ fn the_names_of_other_mastering_programs_are_found() {
     let folder = temporary.path();
     shell(folder, "mkdir -p cd/images; echo 'logic 1' >cd/logic.txt; echo 'hold \"found\"' >>cd/logic.txt");
     shell(folder, "for n in $(seq 400); do echo $n >cd/images/file$n.bin; done");
-    for options in ["-iso-level 1", "-iso-level 2 -J", "-iso-level 3 -r", "-iso-level 4 -r -J", "-relaxed-filenames -r"] {
+    for options in ["-iso-level 1", "-iso-level 2 -J", "-iso-level 3 -r", "-iso-level 4 -r -J", "-relaxed-filenames -r"]
+    {
         shell(folder, &format!("xorriso -as mkisofs -quiet {options} -o x.iso cd 2>/dev/null"));
         let mut pc = Pc::new(Arc::new(std::fs::read(folder.join("x.iso")).unwrap()), vec![]);
         assert_eq!(word(&pc.start()), "hold -", "{options}: {:#?}", pc.lines);
@@ -120,5 +121,4 @@ fn a_cd_that_is_unreadable_anywhere_does_no_harm() {
             assert_eq!(set.difference(&pc, n), None, "CD sector {sector}: a good partition was changed");
         }
     }
-    let _ = Disk::blank;
 }

@@ -126,7 +126,11 @@ fn a_disk_with_a_foreign_mark_never_matches() {
             let why = format!("no disk is d: drive 80 carries {owner}");
             let mut disk = Disk::blank(0x80, size);
             disk.poke(at, &mark);
-            assert_eq!(found(&declared, vec![disk.clone()]), Err(why), "mark {mark:02X?} at byte {at} of {size} sectors");
+            assert_eq!(
+                found(&declared, vec![disk.clone()]),
+                Err(why),
+                "mark {mark:02X?} at byte {at} of {size} sectors"
+            );
             disk.poke(at, &[mark[0] ^ 1]);
             assert_eq!(found(&declared, vec![disk]), Ok(0x80), "no mark any more at byte {at}");
         }
@@ -188,7 +192,8 @@ fn run(set: &Set, disks: Vec<Disk>) -> String {
     let ending = pc.start();
     assert_eq!(word(&ending), "hold 299", "{:#?}", pc.lines);
     assert!(pc.writes.is_empty(), "writes {:?}", pc.writes);
-    let restore = pc.log().into_iter().find(|l| l.starts_with("256 ")).expect("the flow comes to the restore").to_string();
+    let restore =
+        pc.log().into_iter().find(|l| l.starts_with("256 ")).expect("the flow comes to the restore").to_string();
     let verify = pc.log()[0].replace("202 verify mbr of system", "256 restore system");
     assert_eq!(verify, restore, "both steps have the same reason: {:#?}", pc.lines);
     restore

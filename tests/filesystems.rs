@@ -41,8 +41,8 @@ impl Volume for Bytes<'_> {
 
 fn look(data: &[u8]) -> (Result<(&'static str, FileStart), FsError>, BTreeSet<usize>) {
     let mut volume = Bytes { data, reads: 0, seen: BTreeSet::new() };
-    let found = Filesystem::open(&mut volume)
-        .and_then(|fs| fs.find(&mut volume, "bstate.txt").map(|start| (fs.name(), start)));
+    let found =
+        Filesystem::open(&mut volume).and_then(|fs| fs.find(&mut volume, "bstate.txt").map(|start| (fs.name(), start)));
     (found, volume.seen)
 }
 
@@ -79,7 +79,11 @@ fn crowd(folder: &Path, files: usize, long: usize) -> String {
     if !crowd.exists() {
         fs::create_dir(&crowd).unwrap();
         for n in 0..files {
-            let name = if n % 10 < long { format!("a rather long name for a file, number {n:05}") } else { format!("f{n:05}") };
+            let name = if n % 10 < long {
+                format!("a rather long name for a file, number {n:05}")
+            } else {
+                format!("f{n:05}")
+            };
             fs::write(crowd.join(name), vec![b'.'; n % 3 * 300]).unwrap();
         }
     }
@@ -109,7 +113,10 @@ fn the_sector_in_a_fat_is_where_the_file_stands() {
             ("alone", "".to_string()),
             ("last of many", format!("mcopy -i x.img {crowd}/* ::")),
             ("after deleted ones", format!("mcopy -i x.img {crowd}/* ::; mdel -i x.img '::f000*'")),
-            ("written anew", "mcopy -i x.img old ::bstate.txt; mcopy -i x.img old ::tail; mdel -i x.img ::bstate.txt ::tail".into()),
+            (
+                "written anew",
+                "mcopy -i x.img old ::bstate.txt; mcopy -i x.img old ::tail; mdel -i x.img ::bstate.txt ::tail".into(),
+            ),
             ("behind a label of that name", "mlabel -i x.img '::BSTATE  TXT'".into()),
         ];
         for (history, script) in histories {
@@ -179,7 +186,11 @@ fn the_sector_in_an_ext_is_where_the_file_stands() {
         (12_288, "-t ext4 -O inline_data -I 256"),
     ];
     for (kib, options) in kinds {
-        for (history, populate, indexed) in [("alone", String::new(), false), ("last of many", format!("-d {many}"), false), ("in a hashed directory", format!("-d {many}"), true)] {
+        for (history, populate, indexed) in [
+            ("alone", String::new(), false),
+            ("last of many", format!("-d {many}"), false),
+            ("in a hashed directory", format!("-d {many}"), true),
+        ] {
             if kib < 4096 && !populate.is_empty() {
                 continue;
             }
@@ -254,11 +265,20 @@ fn a_file_that_is_too_short_or_missing_or_none_is_said_to_be() {
         put(folder, "x.img", "bstate.tx", &content("KEEP"));
         assert_eq!(result(), Err(FsError::NotFound), "{name}: a name that is nearly it");
         fresh();
-        let mkdir = if name == "fat" { "mmd -i x.img ::bstate.txt" } else { "debugfs -w -R 'mkdir bstate.txt' x.img 2>/dev/null" };
+        let mkdir = if name == "fat" {
+            "mmd -i x.img ::bstate.txt"
+        } else {
+            "debugfs -w -R 'mkdir bstate.txt' x.img 2>/dev/null"
+        };
         shell(folder, mkdir);
         assert!(result().is_err(), "{name}: a directory is no file");
     }
-    for (name, bytes) in [("zeros", vec![0; 1 << 20]), ("nothing", vec![]), ("one sector", vec![0; 512]), ("text", b"knownstate ".repeat(5000))] {
+    for (name, bytes) in [
+        ("zeros", vec![0; 1 << 20]),
+        ("nothing", vec![]),
+        ("one sector", vec![0; 512]),
+        ("text", b"knownstate ".repeat(5000)),
+    ] {
         let bytes = &bytes[..bytes.len() / SECTOR * SECTOR];
         assert!(found(bytes).is_err(), "{name}");
     }
@@ -367,41 +387,49 @@ fn each_damaged_field_of_a_fat_is_named() {
     let unallocated = "file's first cluster is not allocated";
     let unknown = |at: usize, byte: u8| Fault { at, bytes: vec![byte], error: FsError::Unknown };
     let first = usize::from(u16::from_le_bytes([fat16[fat16_entry + 26], fat16[fat16_entry + 27]]));
-    provoke("FAT16", &fat16, vec![
-        corrupt(0x0E, &[0, 0], "BPB_RsvdSecCnt is 0"),
-        corrupt(0x10, &[3], "BPB_NumFATs is neither 1 nor 2"),
-        corrupt(0x13, &[0xFF, 0xFF], "BPB_TotSec does not fit the partition"),
-        corrupt(0x13, &[0, 0], "BPB_TotSec does not fit the partition"),
-        corrupt(0x16, &[0xFF, 0xFF], "BPB_FATSz does not fit the volume"),
-        corrupt(0x16, &[0, 0], "BPB_FATSz does not fit the volume"),
-        corrupt(table, &[0], "FAT[0] does not repeat BPB_Media"),
-        corrupt(0x11, &[0, 0], "BPB_RootEntCnt does not fit the cluster count"),
-        corrupt(fat16_entry + 26, &[0, 0], unallocated),
-        corrupt(fat16_entry + 26, &[1, 0], unallocated),
-        corrupt(fat16_entry + 26, &[0xF0, 0xFF], unallocated),
-        corrupt(table + first * 2, &[0, 0], unallocated),
-        corrupt(fat16_entry + 28, &[0xFF, 1], "file is shorter than one sector"),
-        unknown(0, 0),
-        unknown(0x0B, 1),
-        unknown(0x0D, 3),
-        unknown(0x15, 0xF1),
-        unknown(510, 0),
-        Fault { at: fat16_entry, bytes: vec![0xE5], error: FsError::NotFound },
-        Fault { at: fat16_entry + 11, bytes: vec![0x10], error: FsError::NotFound },
-        Fault { at: fat16_entry + 11, bytes: vec![0x08], error: FsError::NotFound },
-    ]);
+    provoke(
+        "FAT16",
+        &fat16,
+        vec![
+            corrupt(0x0E, &[0, 0], "BPB_RsvdSecCnt is 0"),
+            corrupt(0x10, &[3], "BPB_NumFATs is neither 1 nor 2"),
+            corrupt(0x13, &[0xFF, 0xFF], "BPB_TotSec does not fit the partition"),
+            corrupt(0x13, &[0, 0], "BPB_TotSec does not fit the partition"),
+            corrupt(0x16, &[0xFF, 0xFF], "BPB_FATSz does not fit the volume"),
+            corrupt(0x16, &[0, 0], "BPB_FATSz does not fit the volume"),
+            corrupt(table, &[0], "FAT[0] does not repeat BPB_Media"),
+            corrupt(0x11, &[0, 0], "BPB_RootEntCnt does not fit the cluster count"),
+            corrupt(fat16_entry + 26, &[0, 0], unallocated),
+            corrupt(fat16_entry + 26, &[1, 0], unallocated),
+            corrupt(fat16_entry + 26, &[0xF0, 0xFF], unallocated),
+            corrupt(table + first * 2, &[0, 0], unallocated),
+            corrupt(fat16_entry + 28, &[0xFF, 1], "file is shorter than one sector"),
+            unknown(0, 0),
+            unknown(0x0B, 1),
+            unknown(0x0D, 3),
+            unknown(0x15, 0xF1),
+            unknown(510, 0),
+            Fault { at: fat16_entry, bytes: vec![0xE5], error: FsError::NotFound },
+            Fault { at: fat16_entry + 11, bytes: vec![0x10], error: FsError::NotFound },
+            Fault { at: fat16_entry + 11, bytes: vec![0x08], error: FsError::NotFound },
+        ],
+    );
 
     let fat32 = image(temporary.path(), 34_000, "-F 32 -s 1");
     let table = usize::from(fat32[14]) * SECTOR;
     let chain = "root directory's cluster chain";
-    provoke("FAT32", &fat32, vec![
-        corrupt(0x11, &[16, 0], "BPB_RootEntCnt does not fit the cluster count"),
-        corrupt(0x2C, &[0], chain),
-        corrupt(0x2C, &[0xFF, 0xFF, 0xFF], chain),
-        corrupt(SECTOR, &[0], "FSInfo signatures"),
-        corrupt(SECTOR + 0x1E4, &[0], "FSInfo signatures"),
-        corrupt(table, &[0], "FAT[0] does not repeat BPB_Media"),
-    ]);
+    provoke(
+        "FAT32",
+        &fat32,
+        vec![
+            corrupt(0x11, &[16, 0], "BPB_RootEntCnt does not fit the cluster count"),
+            corrupt(0x2C, &[0], chain),
+            corrupt(0x2C, &[0xFF, 0xFF, 0xFF], chain),
+            corrupt(SECTOR, &[0], "FSInfo signatures"),
+            corrupt(SECTOR + 0x1E4, &[0], "FSInfo signatures"),
+            corrupt(table, &[0], "FAT[0] does not repeat BPB_Media"),
+        ],
+    );
 }
 
 #[test]
@@ -419,42 +447,54 @@ fn each_damaged_field_of_an_ext_is_named() {
     let entry = find(&ext4, b"bstate.txt");
     let superblock = |at: usize| 1024 + at;
     let block = "a block number is a hole or outside the filesystem";
-    provoke("ext4", &ext4, vec![
-        Fault { at: superblock(0x38), bytes: vec![0], error: FsError::Unknown },
-        Fault { at: superblock(0x60), bytes: vec![0xFF], error: FsError::Unsupported("s_feature_incompat has an unknown bit") },
-        corrupt(superblock(0x3A), &[3], "s_state: errors were detected"),
-        corrupt(superblock(0x18), &[7], "s_log_block_size"),
-        corrupt(superblock(0x04), &[0xFF; 4], "s_blocks_count does not fit the partition"),
-        corrupt(superblock(0x04), &[0; 4], "s_blocks_count does not fit the partition"),
-        corrupt(superblock(0x150), &[1], "s_blocks_count does not fit the partition"),
-        corrupt(superblock(0x58), &[0, 0], "s_inode_size"),
-        corrupt(superblock(0x58), &[0, 8], "s_inode_size"),
-        corrupt(superblock(0x58), &[0x81, 0], "s_inode_size"),
-        corrupt(superblock(0xFE), &[16], "s_desc_size"),
-        corrupt(superblock(0x28), &[0; 4], "s_inodes_per_group or s_blocks_per_group is 0"),
-        corrupt(superblock(0x20), &[0; 4], "s_inodes_per_group or s_blocks_per_group is 0"),
-        corrupt(superblock(0x14), &[2], "s_first_data_block"),
-        corrupt(superblock(0), &[1, 0, 0, 0], "an inode number"),
-        corrupt(2048 + 8, &[0xFF; 4], block),
-        corrupt(2048 + 8, &[0; 4], block),
-        corrupt(root, &[0, 0x81], "inode 2 is no directory"),
-        corrupt(root + 0x28, &[0], "eh_magic"),
-        corrupt(root + 0x28 + 6, &[9], "eh_depth"),
-        corrupt(root + 0x28 + 2, &[0], "a hole in the file"),
-        corrupt(root + 0x28 + 12, &[1], "a hole in the file"),
-        corrupt(entry - 8, &[0xFF; 4], "an inode number"),
-        corrupt(file, &[0, 0x41], "bstate.txt is no regular file"),
-        corrupt(file + 0x28 + 16, &[1, 0x80], "an unwritten extent in the file"),
-        corrupt(file + 0x28 + 20, &[0xFF; 4], block),
-        corrupt(file + 4, &[0xFF, 1, 0, 0], "file is shorter than one sector"),
-        Fault { at: entry, bytes: vec![b'B'], error: FsError::NotFound },
-    ]);
+    provoke(
+        "ext4",
+        &ext4,
+        vec![
+            Fault { at: superblock(0x38), bytes: vec![0], error: FsError::Unknown },
+            Fault {
+                at: superblock(0x60),
+                bytes: vec![0xFF],
+                error: FsError::Unsupported("s_feature_incompat has an unknown bit"),
+            },
+            corrupt(superblock(0x3A), &[3], "s_state: errors were detected"),
+            corrupt(superblock(0x18), &[7], "s_log_block_size"),
+            corrupt(superblock(0x04), &[0xFF; 4], "s_blocks_count does not fit the partition"),
+            corrupt(superblock(0x04), &[0; 4], "s_blocks_count does not fit the partition"),
+            corrupt(superblock(0x150), &[1], "s_blocks_count does not fit the partition"),
+            corrupt(superblock(0x58), &[0, 0], "s_inode_size"),
+            corrupt(superblock(0x58), &[0, 8], "s_inode_size"),
+            corrupt(superblock(0x58), &[0x81, 0], "s_inode_size"),
+            corrupt(superblock(0xFE), &[16], "s_desc_size"),
+            corrupt(superblock(0x28), &[0; 4], "s_inodes_per_group or s_blocks_per_group is 0"),
+            corrupt(superblock(0x20), &[0; 4], "s_inodes_per_group or s_blocks_per_group is 0"),
+            corrupt(superblock(0x14), &[2], "s_first_data_block"),
+            corrupt(superblock(0), &[1, 0, 0, 0], "an inode number"),
+            corrupt(2048 + 8, &[0xFF; 4], block),
+            corrupt(2048 + 8, &[0; 4], block),
+            corrupt(root, &[0, 0x81], "inode 2 is no directory"),
+            corrupt(root + 0x28, &[0], "eh_magic"),
+            corrupt(root + 0x28 + 6, &[9], "eh_depth"),
+            corrupt(root + 0x28 + 2, &[0], "a hole in the file"),
+            corrupt(root + 0x28 + 12, &[1], "a hole in the file"),
+            corrupt(entry - 8, &[0xFF; 4], "an inode number"),
+            corrupt(file, &[0, 0x41], "bstate.txt is no regular file"),
+            corrupt(file + 0x28 + 16, &[1, 0x80], "an unwritten extent in the file"),
+            corrupt(file + 0x28 + 20, &[0xFF; 4], block),
+            corrupt(file + 4, &[0xFF, 1, 0, 0], "file is shorter than one sector"),
+            Fault { at: entry, bytes: vec![b'B'], error: FsError::NotFound },
+        ],
+    );
 
     let ext2 = image(folder, 1024, "-t ext2 -b 1024");
     let (root, file) = (inode("/"), inode("bstate.txt"));
-    provoke("ext2", &ext2, vec![
-        corrupt(root + 0x28, &[0xFF; 4], block),
-        corrupt(file + 0x28, &[0; 4], block),
-        corrupt(file + 0x28, &[0xFF; 4], block),
-    ]);
+    provoke(
+        "ext2",
+        &ext2,
+        vec![
+            corrupt(root + 0x28, &[0xFF; 4], block),
+            corrupt(file + 0x28, &[0; 4], block),
+            corrupt(file + 0x28, &[0xFF; 4], block),
+        ],
+    );
 }

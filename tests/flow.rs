@@ -203,7 +203,11 @@ fn a_destroyed_mbr_leads_to_a_restore() {
         ("start", damage(446 + 9, &[7]), "entry 1 is not as declared"),
         ("length", damage(462 + 12, &[1]), "entry 2 is not as declared"),
         ("overlap", damage(462 + 8, &[0, 8, 0, 0]), "entry 2 is outside the disk or overlaps another"),
-        ("third entry", damage(478, &[0, 0, 0, 0, 0x0B, 0, 0, 0, 0, 144, 0, 0, 1, 1, 0, 0]), "entry 3 is not as declared"),
+        (
+            "third entry",
+            damage(478, &[0, 0, 0, 0, 0x0B, 0, 0, 0, 0, 144, 0, 0, 1, 1, 0, 0]),
+            "entry 3 is not as declared",
+        ),
         ("none active", damage(446, &[0]), "no partition is active"),
         ("both active", damage(462, &[0x80]), "2 partitions are active"),
         ("boot code", damage(100, &[0xFF]), "boot code differs from the CD's"),
@@ -255,7 +259,8 @@ fn a_lost_or_broken_copy_of_bstate_is_rewritten_from_the_other() {
         for n in 0..2 {
             let mut pc = with_states("OK", "OK");
             set().put_state(&mut pc, n, &sector);
-            let trouble = if fault.is_empty() { String::new() } else { format!("- read bstate.txt = ok (P{}: {fault})", n + 1) };
+            let trouble =
+                if fault.is_empty() { String::new() } else { format!("- read bstate.txt = ok (P{}: {fault})", n + 1) };
             let lines = P1_BOOTS.replace("208", &format!("{trouble}\n208"));
             expect(&format!("{name} on P{}", n + 1), &mut pc, &lines, "hand-off 80 entry 1");
             expect_state(name, &pc, "sequence=8 P1=Dirty P2=OK");
@@ -349,10 +354,22 @@ fn a_bad_logic_txt_holds_and_writes_nothing() {
     let hold = "- hold \"nothing was written: the CD has no logic.txt that can be followed\" = ok";
     let said = "- read logic.txt = failed";
     let table = [
-        ("version", set().with_damage(b"logic 1\n", b"logic 7\n"), "line 1, column 7: unknown language version `7`; this program reads `logic 1`"),
-        ("two mistakes", set().with_logic("logic 1\nhodl \"x\"\nbot P1\n"), "line 2, column 1: unknown step `hodl`; did you mean `hold`?; and 1 more"),
+        (
+            "version",
+            set().with_damage(b"logic 1\n", b"logic 7\n"),
+            "line 1, column 7: unknown language version `7`; this program reads `logic 1`",
+        ),
+        (
+            "two mistakes",
+            set().with_logic("logic 1\nhodl \"x\"\nbot P1\n"),
+            "line 2, column 1: unknown step `hodl`; did you mean `hold`?; and 1 more",
+        ),
         ("no text", set().with_damage(b"202 verify", b"\xFF\xFE"), "it is no UTF-8 text"),
-        ("no volume descriptor", set().with_damage(b"\x01CD001", b"\x01XX001"), "CD damaged: no primary volume descriptor"),
+        (
+            "no volume descriptor",
+            set().with_damage(b"\x01CD001", b"\x01XX001"),
+            "CD damaged: no primary volume descriptor",
+        ),
     ];
     for (name, set, reason) in table {
         for mut pc in [set.blank(), restored()] {
@@ -538,7 +555,7 @@ fn the_mbr_is_repaired_only_around_sound_partitions() {
     let good = pc.disks[0].sector(0);
     pc.disks[0].poke(0, &[0; 440]);
     pc.disks[0].poke(446, &[0; 66]);
-    pc.disks[0].allowed = vec![0..1];
+    pc.disks[0].allowed.truncate(1);
     expect_step(&mut pc, "repair mbr of system", "ok");
     assert!(pc.disks[0].sector(0) == good, "the repaired MBR is {:02x?}", pc.disks[0].sector(0));
 
@@ -564,10 +581,12 @@ fn the_other_steps_do_as_their_name_says() {
 
     let mut pc = set().blank();
     let bad = set().with_damage(b"This is not a bootable disk", b"XXXX");
-    let logic = bad.with_logic(&set().logic.replace("202 verify mbr of system     else 256", "1 verify images else 299"));
+    let logic =
+        bad.with_logic(&set().logic.replace("202 verify mbr of system     else 256", "1 verify images else 299"));
     pc.cd = logic.iso;
     assert_eq!(word(&pc.start()), "hold 299", "{:#?}", pc.lines);
-    let said = "1 verify images = failed (images/fat.img is damaged on the CD: its SHA-256 is not the one in SHA256SUMS)";
+    let said =
+        "1 verify images = failed (images/fat.img is damaged on the CD: its SHA-256 is not the one in SHA256SUMS)";
     assert!(pc.log().contains(&said), "{:#?}", pc.lines);
 
     let mut pc = set().blank();
@@ -597,4 +616,50 @@ fn a_boot_without_a_valid_boot_sector_falls_through() {
         2 boot P2 = ok (drive 80, lba 18432)";
     expect("boot", &mut pc, lines, "hand-off 80 entry 2");
     assert_eq!(record::value(&set().state(&pc, 1), "booting"), "P2", "the OS asks bstate.txt where it runs from");
+}
+
+/// A partition without an image is the user's: declared so that the table is whole, and never written.
+#[test]
+fn a_data_partition_outlives_every_restore() {
+    let data = "partition DATA on system start 36864 sectors 4096 type 83\n";
+    let declarations = set().declarations() + data;
+    let flow = set().with_logic(&common::images::shipped("figure4.txt", &declarations));
+    let mut pc = set().blank();
+    pc.cd = flow.iso;
+    let precious: Vec<u8> = (0..4096 * SECTOR).map(|n| (n % 251) as u8).collect();
+    pc.disks[0].poke(36864 * 512, &precious);
+    assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
+    assert!(pc.disks[0].bytes(36864..40960) == precious, "the data partition was changed");
+    assert_eq!(pc.disks[0].sector(0)[478 + 4], 0x83, "the third entry of the table");
+    let nothing = "- read bstate.txt = ok (DATA: no FAT or ext filesystem)\n208";
+    expect("data", &mut pc, &P1_BOOTS.replace("208", nothing), "hand-off 80 entry 1");
+    assert!(pc.disks[0].bytes(36864..40960) == precious, "the data partition was changed");
+}
+
+#[test]
+fn a_data_disk_may_be_gone_and_is_never_written() {
+    let data = "disk store sectors 50000\npartition DATA on store start 64 sectors 1000 type 83\n";
+    let flow = set().with_logic(&common::images::shipped("figure4.txt", &(set().declarations() + data)));
+    let mut pc = set().blank();
+    pc.cd = flow.iso;
+    for there in [true, false] {
+        pc.disks.truncate(1);
+        if there {
+            pc.disks.push(common::machine::Disk::blank(0x81, 50_000));
+        }
+        pc.disks[0].poke(0, &[0; SECTOR]);
+        assert_eq!(word(&pc.start()), "restart", "data disk there: {there}; {:#?}", pc.lines);
+        assert_eq!(word(&pc.start()), "hand-off 80 entry 1", "data disk there: {there}; {:#?}", pc.lines);
+    }
+}
+
+#[test]
+fn an_unreadable_copy_of_bstate_is_written_anew() {
+    for n in 0..2 {
+        let mut pc = with_states("OK", "OK");
+        pc.disks[0].unreadable.insert(set().state_at(n));
+        let trouble = format!("- read bstate.txt = ok (P{}: BIOS status 10)\n208", n + 1);
+        expect("unreadable", &mut pc, &P1_BOOTS.replace("208", &trouble), "hand-off 80 entry 1");
+        expect_state("unreadable", &pc, "sequence=8 P1=Dirty P2=OK");
+    }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use common::images::{boot_code, ext, fat, put, put_record};
 use common::machine::{Disk, Pc, word};
-use common::tools::{self, knownstate, must, shell, text};
 use common::record;
+use common::tools::{self, knownstate, must, shell, text};
 
 /// A folder with a FAT image that boots, an ext image that boots, and a logic.txt for both.
 struct Maker(tempfile::TempDir);
@@ -130,7 +130,8 @@ fn the_sums_on_the_cd_are_sha256sums() {
     let said = shell(&maker.file("cd"), "sha256sum -c SHA256SUMS");
     assert_eq!(said, "images/fat.img: OK\nimages/ext.img: OK\n");
     let listing = shell(&maker.file("cd"), "find . -type f | sort | tr '\\n' ' '");
-    let wanted = "./README.TXT ./SHA256SUMS ./boot.cat ./images/ext.img ./images/fat.img ./loader.bin ./logic.txt ./mbr.bin ";
+    let wanted =
+        "./README.TXT ./SHA256SUMS ./boot.cat ./images/ext.img ./images/fat.img ./loader.bin ./logic.txt ./mbr.bin ";
     assert_eq!(listing, wanted);
     assert_eq!(fs::read_to_string(maker.file("cd/logic.txt")).unwrap(), LOGIC);
 }
@@ -181,12 +182,22 @@ fn what_is_wrong_with_the_input_is_said_with_the_files_name() {
     let maker = Maker::new();
     let cases = [
         ("missing image", "image fat.img", "image none.img", "none.img: no such file"),
-        ("too large", "start 2048 sectors 2048", "start 2048 sectors 2047", "fat.img: the image has 1048576 bytes, the partition 1048064"),
+        (
+            "too large",
+            "start 2048 sectors 2048",
+            "start 2048 sectors 2047",
+            "fat.img: the image has 1048576 bytes, the partition 1048064",
+        ),
         ("missing tool", "image fat.img", "image fat.img tools none.com", "none.com"),
         ("missing MBR", "sectors 40960", "sectors 40960 mbr none.bin", "none.bin is no file of at least 440 bytes"),
         ("short MBR", "sectors 40960", "sectors 40960 mbr short.bin", "short.bin is no file of at least 440 bytes"),
         ("no filesystem", "image ext.img", "image empty.img", "empty.img: no FAT or ext filesystem"),
-        ("odd length", "image ext.img", "image odd.img", "odd.img: 513 bytes are not a whole number of 512-byte sectors"),
+        (
+            "odd length",
+            "image ext.img",
+            "image odd.img",
+            "odd.img: 513 bytes are not a whole number of 512-byte sectors",
+        ),
         ("no boot code", "image ext.img", "image data.img", "data.img: boot sector has no 55AA"),
         ("a mistake", "1 boot P1", "1 boto P1", "logic.txt:5:3: error: unknown step `boto`"),
     ];
@@ -299,7 +310,10 @@ fn another_logic_txt_needs_no_build() {
     let maker = Maker::new();
     assert_eq!(maker.build().code, 0);
     maker.logic("logic 1\nhold \"another flow\"\n");
-    shell(maker.path(), "xorriso -indev cd.iso -outdev new.iso -boot_image any keep -update logic.txt /logic.txt 2>/dev/null");
+    shell(
+        maker.path(),
+        "xorriso -indev cd.iso -outdev new.iso -boot_image any keep -update logic.txt /logic.txt 2>/dev/null",
+    );
     let mut pc = machine(fs::read(maker.file("new.iso")).unwrap());
     assert_eq!(word(&pc.start()), "hold -", "{:#?}", pc.lines);
     assert_eq!(pc.log(), ["- hold \"another flow\" = ok"]);
@@ -314,15 +328,31 @@ fn inspect_says_what_a_file_is() {
         assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
         words.iter().for_each(|w| assert!(ran.out.contains(w), "`{w}` is not in:\n{}", ran.out));
     };
-    has(&inspect("cd.iso"), 0, &["recovery CD", "loader", "images/fat.img", "logic.txt, 5 steps", "3 restore system else 4"]);
-    has(&inspect("cd/images/fat.img"), 0, &["partition image, 2048 sectors", "FAT12", "bstate.txt: valid, 4096 bytes", "P1=OK"]);
+    has(
+        &inspect("cd.iso"),
+        0,
+        &["recovery CD", "loader", "images/fat.img", "logic.txt, 5 steps", "3 restore system else 4"],
+    );
+    has(
+        &inspect("cd/images/fat.img"),
+        0,
+        &["partition image, 2048 sectors", "FAT12", "bstate.txt: valid, 4096 bytes", "P1=OK"],
+    );
     has(&inspect("ext.img"), 0, &["ext2/3/4", "bstate.txt: no such file"]);
 
     let mut pc = machine(iso);
     assert_eq!(word(&pc.start()), "restart");
     pc.disks[0].dump(&maker.file("disk"));
     let good = inspect("disk");
-    has(&good, 0, &["disk, 40960 sectors", "entry 1 start 2048 sectors 2048 type 0c, active", "entry 2 start 8192 sectors 4096 type 83\n"]);
+    has(
+        &good,
+        0,
+        &[
+            "disk, 40960 sectors",
+            "entry 1 start 2048 sectors 2048 type 0c, active",
+            "entry 2 start 8192 sectors 4096 type 83\n",
+        ],
+    );
     pc.disks[0].poke(8192 * 512 + 510, &[0]);
     pc.disks[0].dump(&maker.file("disk"));
     has(&inspect("disk"), 1, &["boot sector has no 55AA"]);
@@ -336,7 +366,9 @@ fn inspect_says_what_a_file_is() {
 /// Names that mastering tools like to change.
 #[test]
 fn every_file_name_that_is_allowed_is_found_again_on_the_cd() {
-    for name in ["a", "UPPER.IMG", "MiXed.Img", "no-extension", "two.dots.img", "under_score-dash.img", "20-characters-is.all"] {
+    for name in
+        ["a", "UPPER.IMG", "MiXed.Img", "no-extension", "two.dots.img", "under_score-dash.img", "20-characters-is.all"]
+    {
         let maker = Maker::new();
         shell(maker.path(), &format!("mv fat.img {name}; cp ext.img tool.t"));
         maker.logic(&LOGIC.replace("fat.img", name).replace("image ext.img", &format!("image {name} tools logic.txt")));
@@ -355,7 +387,9 @@ fn names_that_differ_only_in_case_are_refused() {
     maker.refused("case", "images/FAT.IMG and images/fat.img are one name to the loader");
     // P2's own image, the one with the tool, would get the name of P1's.
     shell(maker.path(), "mv FAT.IMG fat.img.P2; cp logic.txt tool");
-    maker.logic(&LOGIC.replace("image fat.img", "image fat.img.P2").replace("image ext.img", "image fat.img tools tool"));
+    maker.logic(
+        &LOGIC.replace("image fat.img", "image fat.img.P2").replace("image ext.img", "image fat.img tools tool"),
+    );
     maker.refused("tools", "fat.img.P2");
 }
 
@@ -371,5 +405,21 @@ fn an_image_without_room_for_bstate_is_refused_by_name() {
         assert_eq!(ran.code, 2, "{image}: {}", ran.err);
         assert!(ran.err.contains(&format!("image {image}")) && ran.err.contains("bstate.txt"), "{}", ran.err);
         assert_eq!(maker.listing(), before, "something was left behind");
+    }
+}
+
+#[test]
+fn an_image_may_end_within_a_sector_of_the_cd() {
+    for more in [512, 1024, 1536, 63 * 1024 + 512] {
+        let maker = Maker::new();
+        shell(maker.path(), &format!("head -c {more} /dev/urandom >>fat.img"));
+        maker.logic(&LOGIC.replace("start 2048 sectors 2048", "start 2048 sectors 3000"));
+        assert_eq!(maker.build().code, 0);
+        let mut pc = machine(fs::read(maker.file("cd.iso")).unwrap());
+        assert_eq!(word(&pc.start()), "restart", "{more} bytes more: {:#?}", pc.lines);
+        let image = fs::read(maker.file("fat.img")).unwrap();
+        let (tail, sectors) = (image.len() - more, more as u64 / 512);
+        assert!(pc.disks[0].bytes(4096..4096 + sectors) == image[tail..], "the last {more} bytes on the disk");
+        assert_eq!(pc.disks[0].bytes(4096 + sectors..5048).iter().max(), Some(&0), "what is behind the image");
     }
 }

@@ -136,7 +136,8 @@ fn set(open: impl Fn() -> Result<Copies, Trouble>, name: &str, state: &str) -> R
     if state > partition.state {
         partition.why = format!("bstate set {state}");
     } else if state == State::Ok {
-        partition.why.clear();
+        // Whoever says so has mended it; a flow that counts failures has to try it again.
+        *partition = Partition::ok(name);
     }
     partition.state = state;
     copies.write()?;

@@ -14,10 +14,6 @@ pub struct BootInfo {
     pub found: u8,
     /// The last INT 13h status.
     pub status: u8,
-    /// DI at the entry: offset of the Plug and Play installation check, where there is one.
-    pub pnp_offset: u16,
-    /// ES at the entry.
-    pub pnp_segment: u16,
     /// The first 2048-byte sector of loader.bin.
     pub loader: u32,
     /// DL at the entry.
@@ -30,7 +26,7 @@ pub struct BootInfo {
     pub unused: u8,
 }
 
-const _: () = assert!(size_of::<BootInfo>() == 16);
+const _: () = assert!(size_of::<BootInfo>() == 12);
 
 impl BootInfo {
     /// A copy of what stage1 left.

@@ -68,8 +68,9 @@ pub fn wait(millis: u64) {
 
 impl Clock {
     fn now(&mut self) -> u64 {
-        if self.rate != 0 {
-            return cpu::cycles().wrapping_sub(self.start) / self.rate;
+        let cycles = if self.rate == 0 { 0 } else { cpu::cycles().wrapping_sub(self.start) };
+        if let Some(millis) = cycles.checked_div(self.rate) {
+            return millis;
         }
         self.count_ticks();
         self.ticks * 54_925 / 1000 + self.estimated

@@ -1,5 +1,6 @@
 //! Processor exceptions in protected mode: each ends in the panic printer.
 
+use crate::panic::die;
 use core::arch::asm;
 
 /// The interrupt descriptor table, filled by [`catch_exceptions`]; `thunk.s` loads it at each return
@@ -35,7 +36,7 @@ pub extern "C" fn exception(frame: *const u32) -> ! {
     let words: [u32; 3] = unsafe { frame.cast::<[u32; 3]>().read() };
     let (vector, has_code) = (words[0], matches!(words[0], 8 | 10..=14 | 17 | 21));
     let (code, eip) = if has_code { (words[1], words[2]) } else { (0, words[1]) };
-    panic!("processor exception {vector}, code {code:X}, at {eip:08X}");
+    die(format_args!("processor exception {vector}, code {code:X}, at {eip:08X} (see loader.map)"))
 }
 
 /// Whether bit 21 of the flags can be changed: then there is CPUID. A 486 may have neither.

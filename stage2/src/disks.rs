@@ -20,8 +20,9 @@ const GAP: u8 = 2;
 /// A sector number with one of these bits set lands in the wrong place where firmware has fewer bits.
 const WIDTHS: [u32; 4] = [16, 24, 28, 32];
 
-/// Sectors whose image is looked for beyond such a bit: an MBR, and usual partition starts.
-const WITNESSES: [u64; 3] = [0, 63, 2048];
+/// The sector whose image is looked for beyond such a bit: the MBR, which stands nowhere else. (Not a
+/// partition's beginning: two copies of one system may well stand a power of two apart.)
+const WITNESS: u64 = 0;
 
 /// A hard disk.
 pub struct Disk {
@@ -114,18 +115,9 @@ impl Disk {
 
     fn wraps_at(&mut self, bounce: &mut Bounce, width: u32) -> Result<bool, IoError> {
         let (mut low, mut high) = ([0; SECTOR], [0; SECTOR]);
-        for witness in WITNESSES {
-            let image = witness | 1 << width;
-            if image >= self.info.sectors {
-                continue;
-            }
-            self.drive.read(bounce, witness, &mut low)?;
-            self.drive.read(bounce, image, &mut high)?;
-            if low == high && low.iter().any(|&byte| byte != low[0]) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.drive.read(bounce, WITNESS, &mut low)?;
+        self.drive.read(bounce, WITNESS | 1 << width, &mut high)?;
+        Ok(low == high && low.iter().any(|&byte| byte != low[0]))
     }
 
     /// Makes the disk write what it may still hold in its cache, as far as that can be done without a

@@ -3,7 +3,7 @@
 use crate::bios::{a20, int13, thunk};
 use crate::console;
 use crate::machine::Bios;
-use crate::memory::{BOOT_SECTOR, MBR_COPY, peek};
+use crate::memory::{BOOT_SECTOR, MBR_COPY};
 use crate::port::{inb, outb};
 use knownstate_core::machine::HandOff;
 use knownstate_core::units::SECTOR;
@@ -39,8 +39,8 @@ pub fn jump(machine: &Bios, found: Found, to: &HandOff) -> ! {
     console::close();
     place(MBR_COPY, &to.mbr);
     place(BOOT_SECTOR, &to.boot_sector);
+    let drive = to.drive;
     let entry = MBR_COPY as u16 + TABLE + ENTRY * u16::from(to.entry & 3);
-    let (drive, pnp) = (to.drive, plug_and_play(machine));
     // SAFETY: the masks go back to what the BIOS had set; interrupts are off meanwhile.
     unsafe {
         outb(0x21, found.masks[0]);
@@ -51,21 +51,11 @@ pub fn jump(machine: &Bios, found: Found, to: &HandOff) -> ! {
         a20::switch_off();
     }
     // SAFETY: both sectors are in place, and all that we have is given up.
-    unsafe { thunk::leave(drive, entry, pnp) }
+    unsafe { thunk::leave(drive, entry) }
 }
 
 /// Copies a sector to conventional memory.
 fn place(address: u32, sector: &[u8; SECTOR]) {
     // SAFETY: both places lie below our stacks and image, and stage1, which was there, is done.
     unsafe { (address as *mut [u8; SECTOR]).write_volatile(*sector) }
-}
-
-/// ES:DI for the boot sector: the Plug and Play installation check as the BIOS gave it to us, if there
-/// is one there (Plug and Play BIOS 1.0A, section 4.4), else zero.
-fn plug_and_play(machine: &Bios) -> u32 {
-    let boot = machine.boot();
-    let (segment, offset) = (u32::from(boot.pnp_segment), u32::from(boot.pnp_offset));
-    // SAFETY: any real-mode address is readable.
-    let there = segment >= 0xF000 && unsafe { peek::<[u8; 4]>(segment * 16 + offset) } == *b"$PnP";
-    if there { segment << 16 | offset } else { 0 }
 }

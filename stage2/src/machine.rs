@@ -35,11 +35,6 @@ impl Bios {
         Self { boot, bounce, cd, disks: None }
     }
 
-    /// How it was booted.
-    pub fn boot(&self) -> &BootInfo {
-        &self.boot
-    }
-
     fn disk(&mut self, id: DiskId) -> Result<(&mut Disk, &mut Bounce), IoError> {
         let boot_drive = self.boot.drive;
         let disks = self.disks.get_or_insert_with(|| disks::find(boot_drive));
@@ -83,7 +78,7 @@ impl Machine for Bios {
     }
 
     fn read_cd(&mut self, at: CdSector, into: &mut [u8]) -> Result<(), IoError> {
-        if into.len() % CD_SECTOR != 0 {
+        if !into.len().is_multiple_of(CD_SECTOR) {
             return Err(IoError::OutOfRange);
         }
         // The block number stays far below 2^32 on a CD, which some firmware insists on; on a medium of

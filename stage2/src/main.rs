@@ -39,6 +39,7 @@ use handoff::Found;
 use knownstate_core::event::Event;
 use knownstate_core::machine::{Ending, Machine};
 use machine::Bios;
+use panic::die;
 
 #[cfg(not(feature = "selftest"))]
 use knownstate_core::run;
@@ -57,10 +58,10 @@ extern "C" fn stage2_main() -> ! {
     clock::start();
     console::open();
     if !a20_is_on {
-        give_up("address line 20 cannot be switched on");
+        die(format_args!("address line 20 cannot be switched on"));
     }
-    if heap::create().is_err() {
-        give_up("less than 2 MiB of memory");
+    if let Err(bytes) = heap::create() {
+        die(format_args!("only {} KiB of memory above 1 MiB", bytes / 1024));
     }
     // SAFETY: this is the only place that takes the buffer, and it is reached once.
     let bounce = unsafe { Bounce::take() };
@@ -94,10 +95,4 @@ fn hold(machine: &mut Bios, label: &str, step: &str) -> ! {
         machine.tell(&event);
         machine.beep(1);
     }
-}
-
-/// The machine can't run us at all. Another try may find a better one (a BIOS setting was changed, a
-/// memory module seated), so it is made.
-fn give_up(why: &str) -> ! {
-    panic!("{why}")
 }

@@ -1,6 +1,8 @@
-//! When the program itself is wrong: say where, and start over, since nobody is there to press a key.
+//! When the program itself is wrong, or the machine can't run it: say why, and start over, since nobody
+//! is there to press a key, and another start may find a better machine.
 
 use crate::{clock, console, power};
+use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,9 +13,14 @@ static PANICKING: AtomicBool = AtomicBool::new(false);
 
 #[panic_handler]
 fn panicked(info: &PanicInfo<'_>) -> ! {
-    // A panic while telling about one: no more words, only the restart.
+    die(format_args!("{info}"))
+}
+
+/// Says why, and starts over.
+pub fn die(why: fmt::Arguments<'_>) -> ! {
+    // A second time while telling about the first: no more words, only the restart.
     if !PANICKING.swap(true, Ordering::Relaxed) {
-        console::last_words(format_args!("Knownstate: {info}"));
+        console::last_words(format_args!("Knownstate: {why}"));
         (0..3).for_each(|_| clock::beep());
         clock::wait(SHOWN_MILLIS);
     }

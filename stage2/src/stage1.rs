@@ -12,6 +12,8 @@ mod header {
     include!("../../linker/header.rs");
 }
 
+pub use header::LOADER_MAX_BYTES;
+
 // stage2's bytes follow each other without a gap in loader.bin, and its segment starts at them.
 const _: () = assert!(STAGE2.is_multiple_of(0x1_0000) && STAGE1_BUFFER.is_multiple_of(16));
 const _: () = assert!(header::HEADER_STAGE2_BYTES == header::HEADER_ID + header::HEADER_ID_BYTES);

@@ -33,8 +33,8 @@ impl Set {
     /// A machine with the CD and one blank disk, which may be written where logic.txt says.
     pub fn blank(&self) -> Pc {
         let mut disk = Disk::blank(0x80, self.disk_sectors);
-        disk.allowed = vec![0..1];
-        disk.allowed.extend(self.places.iter().map(|&(start, sectors)| start..start + sectors));
+        let partitions = self.places.iter().map(|&(start, sectors)| start..start + sectors);
+        disk.allowed = std::iter::once(0..1).chain(partitions).collect();
         Pc::new(self.iso.clone(), vec![disk])
     }
 
@@ -72,7 +72,8 @@ impl Set {
         assert!(logic.len() <= self.logic.len(), "logic.txt is too long to put in the old one's place");
         iso[at..at + self.logic.len()].fill(b'\n');
         iso[at..at + logic.len()].copy_from_slice(logic.as_bytes());
-        Self { iso: Arc::new(iso), ..self.clone() }
+        let logic = String::from_utf8(iso[at..at + self.logic.len()].to_vec()).unwrap();
+        Self { iso: Arc::new(iso), logic, ..self.clone() }
     }
 
     /// The lines of its logic.txt that declare something.
@@ -127,7 +128,8 @@ pub fn figure4_on(folder: &Path, images: [(&str, &str); 2]) -> Set {
         }
         let content = fs::read(folder.join(image)).unwrap();
         let sectors = (content.len() / SECTOR) as u64;
-        let line = format!("partition P{} on system start {start} sectors {sectors} type {kind} image {image}\n", n + 1);
+        let line =
+            format!("partition P{} on system start {start} sectors {sectors} type {kind} image {image}\n", n + 1);
         declarations.push_str(&line);
         places.push((start, sectors));
         contents.push(Arc::new(content));
@@ -136,7 +138,8 @@ pub fn figure4_on(folder: &Path, images: [(&str, &str); 2]) -> Set {
     // A gap at the end, as on a disk that is a little larger than the system.
     let disk_sectors = start + 4096;
     let room = "# room for the logic.txt of other tests\n".repeat(100);
-    let logic = format!("{}\n{room}", shipped("figure4.txt", &format!("disk system sectors {disk_sectors}\n{declarations}")));
+    let logic =
+        format!("{}\n{room}", shipped("figure4.txt", &format!("disk system sectors {disk_sectors}\n{declarations}")));
     Set { iso: build(folder, &logic), images: contents, places, disk_sectors, logic }
 }
 

@@ -52,9 +52,11 @@ impl Diagnostic {
         let before = line.chars().take(self.column.saturating_sub(1));
         let padding: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let carets = "^".repeat(self.width.max(1));
+        // A place behind the line's end is reached by spaces.
+        let indent = self.column.saturating_sub(1);
         let number = format!("{:>5}", self.line);
         format!(
-            "{file}:{}:{}: error: {}\n{number} | {line}\n      | {padding}{carets}\n      = {}",
+            "{file}:{}:{}: error: {}\n{number} | {line}\n      | {padding:indent$}{carets}\n      = {}",
             self.line, self.column, self.message, self.help
         )
     }
@@ -62,8 +64,10 @@ impl Diagnostic {
 
 /// The one of `words` that `word` is most likely a misspelling of.
 pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+    // Longer ones are names of nobody's, and the table of their distance would fill the memory.
+    let short = |word: &str| word.len() <= 40;
     let mut best = None;
-    for &candidate in words {
+    for &candidate in words.iter().filter(|w| short(w) && short(word)) {
         let distance = distance(word.as_bytes(), candidate.as_bytes());
         if distance <= 1 + candidate.len() / 3 && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));

@@ -6,6 +6,9 @@ use core::fmt::Arguments;
 
 use super::diagnostic::{Diagnostic, Parsed, nearest};
 
+/// How many of the words that would be right are listed.
+const MAX_KNOWN: usize = 16;
+
 /// A word or a quoted text, with its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word<'t> {
@@ -186,7 +189,9 @@ impl<'t> Line<'t> {
         if words.is_empty() {
             return self.wrong(word, message, format_args!("declare a {what} first"));
         }
-        self.wrong(word, message, format_args!("known: {}", words.join(", ")))
+        // A file may have a thousand labels.
+        let some = words.get(..MAX_KNOWN).unwrap_or(words);
+        self.wrong(word, message, format_args!("known: {}", some.join(", ")))
     }
 }
 

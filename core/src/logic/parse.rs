@@ -30,6 +30,11 @@ const MAX_FILE_NAME: usize = 20;
 const MAX_NAME: usize = 8;
 /// As many steps as anybody could want to follow.
 const MAX_STEPS: usize = 1000;
+/// As many statements, and as many bytes in a line and mistakes in a file, as anybody writes or reads.
+/// They keep whatever stands in a logic.txt within the loader's memory.
+const MAX_STATEMENTS: usize = 1200;
+const MAX_LINE_BYTES: usize = 400;
+const MAX_DIAGNOSTICS: usize = 100;
 
 /// Reads a whole logic.txt.
 ///
@@ -39,6 +44,12 @@ pub fn parse(text: &str) -> Result<Program, Vec<Diagnostic>> {
     let mut parser = Parser::default();
     let mut lines = Vec::new();
     for (n, text) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        if text.len() > MAX_LINE_BYTES || lines.len() > MAX_STATEMENTS {
+            let message = format_args!("a line of {} bytes, after {} statements", text.len(), lines.len());
+            let help = format_args!("write at most {MAX_STATEMENTS} statements, in lines of {MAX_LINE_BYTES} bytes");
+            parser.add(Diagnostic::new(n + 1, 1, 1, message, help));
+            return Err(parser.diagnostics);
+        }
         match Line::split(n + 1, text) {
             Ok(line) if line.words.is_empty() => {}
             Ok(line) => lines.push(line),
@@ -58,6 +69,8 @@ struct Parser {
     program: Program,
     /// Labels with the step they stand at.
     labels: Vec<(String, usize)>,
+    /// The line of the last step.
+    last_line: usize,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -71,6 +84,7 @@ impl Parser {
         let place = |d: &Diagnostic| (d.line, d.column);
         let at = self.diagnostics.iter().take_while(|d| place(d) <= place(&diagnostic)).count();
         self.diagnostics.insert(at, *diagnostic);
+        self.diagnostics.truncate(MAX_DIAGNOSTICS);
     }
 
     #[inline(never)]
@@ -262,6 +276,7 @@ impl Parser {
             let message = format_args!("there have to be 1 to {MAX_STEPS} steps, and there are {}", lines.len());
             self.add(Diagnostic::new(1, 1, 1, message, help));
         }
+        self.last_line = lines.last().map_or(0, |l| l.number);
         for (mut line, label) in lines.into_iter().zip(labels) {
             let step = self.step(&mut line, label);
             if let Some(step) = self.note(step) {
@@ -394,7 +409,9 @@ impl Parser {
             let message = format_args!("bstate.txt's 512 bytes can't hold the state of so many partitions");
             self.add(Diagnostic::new(1, 1, 1, message, format_args!("declare fewer, or give them shorter names")));
         }
-        if let Some(last) = self.program.steps.last().filter(|s| !s.verb.ends_flow()) {
+        // Where the last step is a mistake itself, nobody knows how the flow ends.
+        let last = self.program.steps.last().filter(|s| s.line == self.last_line);
+        if let Some(last) = last.filter(|s| !s.verb.ends_flow()) {
             let message = format_args!("the flow runs past the last step, `{}`", last.text);
             let help = format_args!("end it with `hold`, `restart`, `poweroff` or `goto`");
             let open = Diagnostic::new(last.line, 1, 1, message, help);

@@ -87,7 +87,7 @@ fn by_map() -> Option<u32> {
             end = found.base.max(start);
         }
     });
-    let end = end.min(u64::from(u32::MAX & !0xFFF));
+    let end = end.min(0xFFFF_F000);
     (end > start).then(|| u32::try_from(end).unwrap_or(HEAP))
 }
 

@@ -1,5 +1,5 @@
-//! INT 13h has a sibling for the screen. Only its mode and cursor are asked of the BIOS: the text
-//! itself is written to video memory, since some BIOSes' teletype destroys registers or scrolls wrong.
+//! The screen. Only its mode and cursor are the BIOS's business: the text itself is written to video
+//! memory, since some BIOSes' teletype destroys registers or scrolls wrong.
 
 use super::regs::Regs;
 use super::thunk::call;

@@ -3,10 +3,16 @@
 use super::a20;
 use super::regs::Regs;
 use crate::cpu::{EXCEPTION_TABLE, exception};
-use crate::memory::{BOOT_SECTOR, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2};
+use crate::memory::{BOOT_SECTOR, PACKED, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2};
 use core::arch::global_asm;
 use x86_64::registers::control::Cr0Flags;
 use x86_64::structures::gdt::DescriptorFlags;
+
+/// No packed stage2 is longer: loader.bin's limit, of which stage1 is a part.
+const PACKED_BYTES: usize = crate::stage1::LOADER_MAX_BYTES;
+
+// The packed stage2 is moved clear of where it is unpacked to, and of the stack.
+const _: () = assert!(PACKED >= STACK_TOP && STAGE2 as usize + PACKED_BYTES <= PACKED as usize);
 
 /// A flat descriptor cut down to a real-mode segment: 64 KiB, counted in bytes, 16 bits.
 const fn real_mode(flat: DescriptorFlags, base: u32) -> u64 {
@@ -20,6 +26,8 @@ global_asm!(
     real_stack_top = const REAL_STACK_TOP,
     stack_top = const STACK_TOP,
     boot_sector = const BOOT_SECTOR,
+    packed = const PACKED,
+    packed_bytes = const PACKED_BYTES,
     cr0_pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
     regs_bytes = const size_of::<Regs>(),
     code32 = const DescriptorFlags::KERNEL_CODE32.bits(),
@@ -35,7 +43,7 @@ global_asm!(
 unsafe extern "C" {
     static mut s2_regs: Regs;
     fn s2_bios_call(interrupt: u32);
-    fn s2_hand_off(drive: u32, table_entry: u32, pnp: u32) -> !;
+    fn s2_hand_off(drive: u32, table_entry: u32) -> !;
 }
 
 /// What stands at the low end of both stacks as long as none has overflowed.
@@ -91,7 +99,7 @@ pub fn breathe() {
 ///
 /// # Safety
 /// The boot sector and the MBR's copy must be in place, and nothing of ours is needed any more.
-pub unsafe fn leave(drive: u8, table_entry: u16, pnp: u32) -> ! {
+pub unsafe fn leave(drive: u8, table_entry: u16) -> ! {
     // SAFETY: the caller's promise; the function does not come back.
-    unsafe { s2_hand_off(u32::from(drive), u32::from(table_entry), pnp) }
+    unsafe { s2_hand_off(u32::from(drive), u32::from(table_entry)) }
 }

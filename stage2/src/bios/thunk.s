@@ -35,6 +35,7 @@ s2_begin:
     mov %eax, %gs
     mov %eax, %ss
     mov ${stack_top}, %esp
+    call s2_unpack
     mov $stage2_bss, %edi
     mov $stage2_bss_end, %ecx
     sub %edi, %ecx
@@ -46,6 +47,46 @@ s2_begin:
     # main does not return
 1:  hlt
     jmp 1b
+
+# Everything after this section came packed (LZ4 block format, made by build.rs): moves it out of
+# the way and unpacks it to its place. stage1 has checked the sum, so this trusts what it reads.
+s2_unpack:
+    mov $stage2_body, %esi
+    mov ${packed}, %edi
+    mov ${packed_bytes} / 4, %ecx
+    rep movsl
+    mov ${packed}, %esi
+    mov $stage2_body, %edi
+1:  movzbl (%esi), %edx                 # a token: number of literals, length of the match
+    inc %esi
+    mov %edx, %ecx
+    shr $4, %ecx
+    call s2_length
+    rep movsb
+    cmp $stage2_body_end, %edi          # the last sequence has no match
+    jae 2f
+    movzwl (%esi), %ebx                 # how far back it is
+    add $2, %esi
+    mov %edx, %ecx
+    and $15, %ecx
+    call s2_length
+    add $4, %ecx
+    mov %esi, %eax
+    mov %edi, %esi
+    sub %ebx, %esi
+    rep movsb                           # byte by byte: a match may overlap what it makes
+    mov %eax, %esi
+    jmp 1b
+# A length of 15 goes on in bytes, as long as they are 255.
+s2_length:
+    cmp $15, %ecx
+    jne 2f
+3:  movzbl (%esi), %eax
+    inc %esi
+    add %eax, %ecx
+    cmp $255, %eax
+    je 3b
+2:  ret
 
 # Switches to real mode and goes on at \label, with DS = CS, SS:ESP the real-mode stack. EBX, ESI, EDI
 # and EBP must have been saved.
@@ -141,32 +182,30 @@ s2_back:
     pop %ebx
     ret
 
-# void s2_hand_off(u32 drive, u32 table_entry, u32 pnp): jumps to the boot sector at 0000:7C00.
+# void s2_hand_off(u32 drive, u32 table_entry): jumps to the boot sector at 0000:7C00.
 .globl s2_hand_off
 s2_hand_off:
     mov 4(%esp), %eax
     mov %eax, s2_hand_off_drive
     mov 8(%esp), %eax
     mov %eax, s2_hand_off_entry
-    mov 12(%esp), %eax
-    mov %eax, s2_hand_off_pnp
     s2_to_real s2_leave
 s2_leave:
-    # What boot sectors of every family read: DL the drive, DS:SI and BP the partition's entry in the
-    # MBR's copy (Windows 7 uses BP, syslinux and FreeBSD SI), ES:DI the PnP check; the rest zero.
+    # What boot sectors of every family read: DL the drive, DS:SI, ES:SI and BP the partition's entry in
+    # the MBR's copy (Windows 7 uses BP, syslinux and FreeBSD SI); the rest zero.
     mov %cs, %ax
     mov %ax, %ds
     mov s2_hand_off_drive - s2_image, %edx
     mov s2_hand_off_entry - s2_image, %esi
-    movzwl s2_hand_off_pnp - s2_image, %edi
-    mov s2_hand_off_pnp + 2 - s2_image, %es
     mov %esi, %ebp
     mov %edx, %ebx
     xor %eax, %eax
     xor %ecx, %ecx
+    xor %edi, %edi
     mov %ax, %ss
     mov ${boot_sector}, %esp
     mov %ax, %ds
+    mov %ax, %es
     mov %ax, %fs
     mov %ax, %gs
     pushl $2
@@ -239,6 +278,4 @@ s2_saved_esp:
 s2_hand_off_drive:
     .long 0
 s2_hand_off_entry:
-    .long 0
-s2_hand_off_pnp:
     .long 0
