@@ -92,7 +92,11 @@ fn problems(source: &Source) -> Vec<String> {
     let booted: BTreeSet<&str> = program
         .steps()
         .iter()
-        .filter_map(|s| if let Verb::Boot(p) = s.verb { Some(program.partition(p).name.as_str()) } else { None })
+        // A partition without boot code never passes `verify`, so a flow that asks for it never gets on.
+        .filter_map(|s| match s.verb {
+            Verb::Boot(partition) | Verb::Verify { partition, .. } => Some(program.partition(partition).name.as_str()),
+            _ => None,
+        })
         .collect();
     let mut problems = collisions(program);
     for partition in program.partition_indexes().map(|p| program.partition(p)) {
@@ -155,7 +159,7 @@ fn examine(path: &Path, room: u64, booted: bool) -> Result<()> {
     let mut sector = [0; SECTOR];
     volume.read(Offset(0), &mut sector).map_err(|e| anyhow::anyhow!("boot sector: {e}"))?;
     if let (true, Some(fault)) = (booted, boot_sector::fault(&sector)) {
-        bail!("{fault}; it is booted by a step, so install a boot loader in it (such as syslinux or extlinux)");
+        bail!("{fault}; a step boots or verifies it, so install a boot loader in it (such as syslinux or extlinux)");
     }
     Ok(())
 }

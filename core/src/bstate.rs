@@ -225,6 +225,10 @@ impl Record {
             merged = merged.overlaid(&edit);
         }
         let mut record = Self { sequence, ..merged };
+        let names: Vec<&str> = names.into_iter().collect();
+        if !names.contains(&record.booting.as_str()) {
+            record.booting.clear();
+        }
         record.partitions = names
             .into_iter()
             // A partition that no copy tells of is one whose boot nobody has confirmed.

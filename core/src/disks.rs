@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::logic::{Disk, DiskIndex, Partition, Program, Size};
 use crate::machine::{DiskId, DiskInfo, Machine};
 use crate::media::foreign;
-use crate::media::mbr::{Entry, Mbr};
+use crate::media::mbr::{self, Entry, Mbr};
 use crate::media::region::Region;
 use crate::units::{Lba, SECTOR, SectorCount};
 
@@ -111,17 +111,22 @@ fn look(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex, id: Dis
     if !info.writable {
         return differs("can't be written by this BIOS");
     }
-    let Ok(head) = foreign::read_head(machine, id, Lba(0), foreign::QUICK_HEAD_SECTORS.min(info.sectors)) else {
-        return differs("can't be read");
-    };
+    // Of a disk whose table is ours, the sectors behind the MBR don't have to be readable.
+    let head = foreign::read_head(machine, id, Lba(0), foreign::QUICK_HEAD_SECTORS.min(info.sectors))
+        .or_else(|_| foreign::read_head(machine, id, Lba(0), 1));
+    let Ok(head) = head else { return differs("can't be read") };
     if let Some(owner) = foreign::owner_of_head(&head) {
         return Look::Differs(format!("carries {owner}"));
     }
-    let mbr = head.first_chunk::<SECTOR>().and_then(|sector| Mbr::parse(sector, info.sectors).ok());
+    // A restore that was cut short has left word of what it was making of this disk.
+    let mbr = head
+        .first_chunk::<SECTOR>()
+        .and_then(|sector| Mbr::parse(sector, info.sectors).ok().or_else(|| mbr::begun(sector, info.sectors)));
     // The rest of the disk is searched for marks only when the table is not ours already: on the
     // good path, one read is all that a start costs.
-    if !mbr.is_some_and(|mbr| mbr.has_map(&program.map(wanted))) {
-        match foreign::owner(machine, id, info.sectors, mbr.as_ref()) {
+    let map = program.map(wanted);
+    if !mbr.is_some_and(|mbr| mbr.has_map(&map)) {
+        match foreign::owner(machine, id, info.sectors, mbr.as_ref(), &map) {
             Ok(None) => {}
             Ok(Some(owner)) => return Look::Differs(format!("carries {owner}")),
             Err(error) => return Look::Differs(format!("can't be searched for marks: {error}")),

@@ -120,6 +120,8 @@ pub enum Ending {
         label: String,
         /// The step as written.
         step: String,
+        /// The last thing that failed before: whoever looks later has not seen it go by.
+        why: String,
     },
     /// Reset the machine.
     Restart,

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::logic::{self, PartitionIndex, Program, Step, Verb};
 use crate::machine::{Ending, Machine};
 use crate::media::iso9660::{CdError, Iso};
-use crate::steps::{Context, Outcome};
+use crate::steps::{Context, Outcome, name_of};
 
 /// Steps of one run. A flow that takes more goes round in a circle.
 const MAX_STEPS: usize = 10_000;
@@ -27,7 +27,8 @@ pub fn run(machine: &mut dyn Machine) -> Ending {
         Err(why) => {
             let step = format!("read {}", logic::FILE);
             machine.tell(&Event::Outcome { label: "-", step: &step, failed: true, reason: &why });
-            hold(machine, "-", "hold \"nothing was written: the CD has no logic.txt that can be followed\"")
+            let text = "hold \"nothing was written: the CD has no logic.txt that can be followed\"";
+            hold(machine, text, &why)
         }
     }
 }
@@ -84,14 +85,17 @@ fn follow(context: &mut Context<'_>) -> Ending {
         }
     }
     context.settle_states();
-    hold(context.machine, "-", &format!("hold \"logic.txt goes round in a circle: {MAX_STEPS} steps\""))
+    hold(context.machine, &format!("hold \"logic.txt goes round in a circle: {MAX_STEPS} steps\""), "")
 }
 
 #[inline(never)]
 fn tell(context: &mut Context<'_>, step: &Step, outcome: &Outcome) {
     let (failed, reason) = match outcome {
         Ok(remark) => (false, remark),
-        Err(reason) => (true, reason),
+        Err(reason) => {
+            context.trouble = format!("{} {reason}", name_of(step));
+            (true, reason)
+        }
     };
     context.machine.tell(&Event::Outcome { label: &step.label, step: &step.text, failed, reason });
 }
@@ -123,7 +127,7 @@ fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
         Verb::PowerOff => return Next::End(String::new(), Ending::PowerOff),
         Verb::Hold(_) => {
             let (label, text) = (step.label.clone(), step.text.clone());
-            return Next::End(String::new(), Ending::Hold { label, step: text });
+            return Next::End(String::new(), Ending::Hold { label, step: text, why: context.trouble.clone() });
         }
     })
 }
@@ -144,6 +148,8 @@ fn boot(context: &mut Context<'_>, partition: PartitionIndex) -> Next {
 /// Counts the seconds down; a key ends it.
 fn wait(machine: &mut dyn Machine, seconds: u32) -> Outcome {
     let end = machine.now().saturating_add(u64::from(seconds.min(MAX_WAIT)) * 1000);
+    // A key from the BIOS's own menu is not meant for us.
+    machine.key_pressed();
     while machine.now() < end {
         if machine.key_pressed() {
             return Err("a key was pressed".to_string());
@@ -153,9 +159,9 @@ fn wait(machine: &mut dyn Machine, seconds: u32) -> Outcome {
     Ok(String::new())
 }
 
-fn hold(machine: &mut dyn Machine, label: &str, step: &str) -> Ending {
-    machine.tell(&Event::Outcome { label, step, failed: false, reason: "" });
-    Ending::Hold { label: label.to_string(), step: step.to_string() }
+fn hold(machine: &mut dyn Machine, step: &str, why: &str) -> Ending {
+    machine.tell(&Event::Outcome { label: "-", step, failed: false, reason: "" });
+    Ending::Hold { label: "-".to_string(), step: step.to_string(), why: why.to_string() }
 }
 
 impl Verb {

@@ -74,7 +74,7 @@ extern "C" fn stage2_main() -> ! {
 fn obey(machine: &mut Bios, found: Found, ending: Ending) -> ! {
     match ending {
         Ending::HandOff(to) => handoff::jump(machine, found, &to),
-        Ending::Hold { label, step } => hold(machine, &label, &step),
+        Ending::Hold { label, step, why } => hold(machine, &label, &step, &why),
         Ending::Restart => {
             machine.settle();
             power::restart()
@@ -82,14 +82,14 @@ fn obey(machine: &mut Bios, found: Found, ending: Ending) -> ! {
         Ending::PowerOff => {
             machine.settle();
             power::off();
-            hold(machine, "-", "switched off as far as possible: this machine can not do it itself")
+            hold(machine, "-", "poweroff", "this machine can not switch itself off")
         }
     }
 }
 
 /// Says the same again and again, for whoever connects a screen or a terminal later.
-fn hold(machine: &mut Bios, label: &str, step: &str) -> ! {
-    let event = Event::Outcome { label, step, failed: false, reason: "" };
+fn hold(machine: &mut Bios, label: &str, step: &str, why: &str) -> ! {
+    let event = Event::Outcome { label, step, failed: false, reason: why };
     loop {
         clock::wait(HOLD_MILLIS);
         machine.tell(&event);

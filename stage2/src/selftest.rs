@@ -66,7 +66,7 @@ fn end(machine: &mut dyn Machine, command: &str) -> Ending {
             Ending::Restart
         }
         "HANDOFF" => hand_off(machine),
-        _ => Ending::Hold { label: String::from("-"), step: String::from("selftest done") },
+        _ => Ending::Hold { label: String::from("-"), step: String::from("selftest done"), why: String::new() },
     }
 }
 

@@ -21,7 +21,8 @@ pub fn fault(sector: &[u8; SECTOR]) -> Option<&'static str> {
 }
 
 /// Whether it has the BIOS parameter block of a FAT volume: a jump, 512 bytes a sector, a power of
-/// two sectors a cluster, and a media byte that the specification allows.
+/// two sectors a cluster, and a media byte that the specification allows. 55AA is not asked for: a
+/// restore withholds it to the end, and bstate.txt has to be found meanwhile.
 #[must_use]
 pub fn has_bpb(sector: &[u8; SECTOR]) -> bool {
     let jump = match sector[0] {
@@ -33,7 +34,6 @@ pub fn has_bpb(sector: &[u8; SECTOR]) -> bool {
     jump && u16_at(sector, 0x0B) == SECTOR as u16
         && u8_at(sector, 0x0D).is_power_of_two()
         && (media == 0xF0 || media >= 0xF8)
-        && u16_at(sector, 510) == 0xAA55
 }
 
 /// Fills in what the boot code of FAT and NTFS takes from its own sector: the hidden sectors (where

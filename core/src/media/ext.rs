@@ -34,7 +34,6 @@ pub struct Ext {
     /// 512-byte sectors in a block.
     block_sectors: u64,
     blocks: u64,
-    first_data_block: u64,
     inodes: u32,
     inodes_per_group: u32,
     inode_bytes: u64,
@@ -115,20 +114,12 @@ impl Ext {
             return Err(FsError::Corrupt("s_inodes_per_group or s_blocks_per_group is 0"));
         }
         let first_data_block = u64::from(u32_at(superblock, 0x14));
-        if first_data_block != u64::from(log == 0) {
+        // Blocks of 1 KiB begin behind the boot block; with bigalloc they are counted from it.
+        if first_data_block > u64::from(log == 0) {
             return Err(FsError::Corrupt("s_first_data_block"));
         }
         let inodes = u32_at(superblock, 0);
-        Ok(Self {
-            block_sectors,
-            blocks,
-            first_data_block,
-            inodes,
-            inodes_per_group,
-            inode_bytes,
-            descriptor_bytes,
-            wide,
-        })
+        Ok(Self { block_sectors, blocks, inodes, inodes_per_group, inode_bytes, descriptor_bytes, wide })
     }
 
     /// The first sector of a block, if there is such a block. Block 0 means a hole everywhere.
@@ -155,7 +146,8 @@ impl Ext {
         }
         let (group, index) = ((number - 1) / self.inodes_per_group, (number - 1) % self.inodes_per_group);
         // The group descriptors begin in the block after the superblock's.
-        let table = self.block(self.first_data_block + 1)?.0 * SECTOR as u64;
+        let superblock = u64::from(self.block_sectors == 2);
+        let table = self.block(superblock + 1)?.0 * SECTOR as u64;
         let mut descriptor = [0; 64];
         let length = if self.wide && self.descriptor_bytes >= 64 { 64 } else { 32 };
         Self::bytes_at(volume, table + u64::from(group) * self.descriptor_bytes, &mut descriptor[..length])?;

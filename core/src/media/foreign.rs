@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 
 use crate::bytes::u64_split;
 use crate::machine::{DiskId, IoError, Machine};
-use crate::media::mbr::Mbr;
+use crate::media::boot_sector;
+use crate::media::mbr::{Entry, Mbr};
 use crate::units::{Lba, SECTOR};
 
 /// Bytes that mark a volume: at byte `at` from its beginning.
@@ -39,6 +40,21 @@ const HEAD: &[Mark] = &[
     Mark { owner: "ISO 9660", at: 16 * 2048 + 1, bytes: b"CD001" },
 ];
 
+/// Marks of a filesystem that takes a whole disk, without a partition table: data disks are often made
+/// so. (Superblocks: ext `s_magic`, XFS `sb_magicnum`, Btrfs `magic`; OEM fields of NTFS and exFAT; Linux
+/// swap's last 10 bytes of 4 KiB.)
+const WHOLE_DISK: &[Mark] = &[
+    Mark { owner: "an ext filesystem", at: 1024 + 0x38, bytes: &[0x53, 0xEF] },
+    Mark { owner: "an XFS filesystem", at: 0, bytes: b"XFSB" },
+    Mark { owner: "a Btrfs filesystem", at: 0x1_0040, bytes: b"_BHRfS_M" },
+    Mark { owner: "an NTFS filesystem", at: 3, bytes: b"NTFS    " },
+    Mark { owner: "an exFAT filesystem", at: 3, bytes: b"EXFAT   " },
+    Mark { owner: "swap space", at: 4086, bytes: b"SWAPSPACE2" },
+];
+
+/// How much of a disk's beginning [`WHOLE_DISK`] looks at, in sectors: up to and with Btrfs's.
+const WHOLE_DISK_SECTORS: u64 = 129;
+
 /// How much of a volume's beginning [`HEAD`] looks at, in sectors: up to and with ISO 9660's.
 const HEAD_SECTORS: u64 = 65;
 /// ZFS on-disk format 1.3: label 0's uberblock array stands at 128 KiB, 128 slots of 1 KiB.
@@ -57,12 +73,24 @@ pub const QUICK_HEAD_SECTORS: u64 = 9;
 /// Whose the volume is that begins with `head`, as far as `head` tells.
 #[must_use]
 pub fn owner_of_head(head: &[u8]) -> Option<&'static str> {
+    owner_by(HEAD, head)
+}
+
+fn owner_by(marks: &[Mark], head: &[u8]) -> Option<&'static str> {
     let stands = |mark: &&Mark| head.get(mark.at..mark.at + mark.bytes.len()) == Some(mark.bytes);
-    HEAD.iter().find(stands).map(|mark| mark.owner)
+    marks.iter().find(stands).map(|mark| mark.owner)
+}
+
+/// The same for a filesystem that takes the whole disk; FAT has no mark but its parameter block.
+fn owner_of_whole_disk(machine: &mut dyn Machine, disk: DiskId, sectors: u64) -> Result<Option<&'static str>, IoError> {
+    let head = read_head(machine, disk, Lba(0), WHOLE_DISK_SECTORS.min(sectors))?;
+    let fat = head.first_chunk().is_some_and(boot_sector::has_bpb);
+    Ok(if fat { Some("a FAT filesystem") } else { owner_by(WHOLE_DISK, &head) })
 }
 
 /// Whose the disk is, if anything on it says so: its beginning, its end, and the beginning of what
-/// its partition table lists. For a disk whose MBR is not the declared one.
+/// its partition table lists, but for what `map` declares to be there. For a disk whose MBR is not the
+/// declared one.
 ///
 /// # Errors
 /// When a place that has to be looked at can't be read.
@@ -71,14 +99,22 @@ pub fn owner(
     disk: DiskId,
     sectors: u64,
     mbr: Option<&Mbr>,
+    map: &[Entry; 4],
 ) -> Result<Option<&'static str>, IoError> {
     if let Some(owner) = owner_of_volume(machine, disk, Lba(0), sectors)? {
+        return Ok(Some(owner));
+    }
+    if mbr.is_none()
+        && let Some(owner) = owner_of_whole_disk(machine, disk, sectors)?
+    {
         return Ok(Some(owner));
     }
     if let Some(owner) = owner_of_tail(machine, disk, sectors)? {
         return Ok(Some(owner));
     }
-    for entry in mbr.map(Mbr::entries).unwrap_or_default().iter().filter(|e| e.kind != 0) {
+    for entry in
+        mbr.map(Mbr::entries).unwrap_or_default().iter().filter(|e| e.kind != 0 && !map.iter().any(|m| m.is_same(e)))
+    {
         if let Some(&(_, owner)) = KINDS.iter().find(|(kind, _)| *kind == entry.kind) {
             return Ok(Some(owner));
         }

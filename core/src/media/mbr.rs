@@ -30,6 +30,15 @@ pub struct Entry {
     pub sectors: u32,
 }
 
+impl Entry {
+    /// Whether both are the same but for the active flag. What an empty entry's other bytes are does not
+    /// matter to anybody.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && (self.kind == 0 || (self.start, self.sectors) == (other.start, other.sectors))
+    }
+}
+
 /// What is wrong with an MBR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -132,11 +141,7 @@ impl Mbr {
     }
 
     fn first_difference(&self, map: &[Entry; 4]) -> Option<usize> {
-        let same = |a: &Entry, b: &Entry| {
-            // What an empty entry's other bytes are does not matter to anybody.
-            a.kind == b.kind && (a.kind == 0 || (a.start, a.sectors) == (b.start, b.sectors))
-        };
-        self.entries().iter().zip(map).position(|(a, b)| !same(a, b))
+        self.entries().iter().zip(map).position(|(a, b)| !a.is_same(b))
     }
 
     /// Which entry is active: 0 to 3.
@@ -205,6 +210,32 @@ impl Mbr {
         sector[510..].copy_from_slice(&[0x55, 0xAA]);
         Self { sector }
     }
+}
+
+/// What a sector 0 says between the beginning and the end of a restore. No boot code, no 55AA, no table.
+const RESTORING: &[u8; 40] = b"Knownstate: restore begun, not finished\n";
+
+/// The sector 0 of a disk that is being restored: bootable by nobody, and known to be ours, since the
+/// table that it will have follows the words. The disk signature stands at its place.
+#[must_use]
+pub fn restoring(mbr: &Mbr) -> [u8; SECTOR] {
+    let mut sector = [0; SECTOR];
+    let (words, rest) = sector.split_at_mut(RESTORING.len());
+    words.copy_from_slice(RESTORING);
+    rest[..64].copy_from_slice(&mbr.sector[TABLE..TABLE + 64]);
+    put_u32(&mut sector, SIGNATURE, mbr.disk_signature());
+    sector
+}
+
+/// The MBR that a restore of this sector 0 was to end with, but for its boot code.
+#[must_use]
+pub fn begun(sector: &[u8; SECTOR], disk_sectors: u64) -> Option<Mbr> {
+    let table = sector.strip_prefix(RESTORING)?.get(..64)?;
+    let mut ahead = [0; SECTOR];
+    ahead[SIGNATURE..SIGNATURE + 4].copy_from_slice(&sector[SIGNATURE..SIGNATURE + 4]);
+    ahead[TABLE..TABLE + 64].copy_from_slice(table);
+    ahead[510..].copy_from_slice(&[0x55, 0xAA]);
+    Mbr::parse(&ahead, disk_sectors).ok()
 }
 
 /// The three CHS bytes of a sector, in the 255 heads and 63 sectors that every BIOS assumes for LBA

@@ -34,8 +34,9 @@ impl Context<'_> {
         // if the disk's MBR is damaged and nobody minded.
         let map = self.program.map(declared.disk);
         let standing = self.read_mbr(&claim).ok().filter(|mbr| mbr.has_map(&map));
-        let mbr =
-            standing.unwrap_or_else(|| Mbr::new(&map, &[0; CODE_BYTES], 0).with_active(usize::from(declared.entry)));
+        let mbr = standing.unwrap_or_else(|| Mbr::new(&map, &[0; CODE_BYTES], 0));
+        // Some follow the active flag instead of the entry that they are pointed to.
+        let mbr = mbr.with_active(usize::from(declared.entry));
         let drive = claim.drive();
         let hand_off = HandOff { drive, mbr: *mbr.sector(), entry: declared.entry, boot_sector };
         Ok((format!("drive {drive:02X}, lba {start}"), Box::new(hand_off)))

@@ -9,10 +9,11 @@ use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256};
 
+use crate::bstate;
 use crate::logic::{PartitionIndex, Step};
 use crate::machine::{IoError, Machine};
-use crate::media::filesystem::Volume;
-use crate::media::iso9660::CdFile;
+use crate::media::filesystem::{Filesystem, FsError, Volume};
+use crate::media::iso9660::{CdError, CdFile};
 use crate::steps::progress::Progress;
 use crate::steps::{Context, Outcome};
 use crate::units::{CD_SECTOR, Offset, SECTOR, SectorCount};
@@ -27,6 +28,8 @@ pub(crate) struct Image {
     pub path: String,
     pub file: CdFile,
     pub hash: [u8; 32],
+    /// The byte in it where bstate.txt begins.
+    pub state_at: u64,
     /// The partitions that get it.
     pub partitions: Vec<PartitionIndex>,
 }
@@ -48,7 +51,8 @@ impl Context<'_> {
             }
             let file = self.cd.find(self.machine, &path).map_err(|e| e.to_string())?;
             let hash = hash_in(&sums, &path).ok_or_else(|| format!("{SUMS} does not list {path}"))?;
-            images.push(Image { path, file, hash, partitions: vec![partition] });
+            let state_at = state_at(self.machine, &file).map_err(|e| format!("{path}: {}: {e}", bstate::FILE))?;
+            images.push(Image { path, file, hash, state_at, partitions: vec![partition] });
         }
         for image in &images {
             for &partition in &image.partitions {
@@ -84,6 +88,13 @@ impl Context<'_> {
         }
         Ok(String::new())
     }
+}
+
+/// Where bstate.txt begins in an image.
+fn state_at(machine: &mut dyn Machine, file: &CdFile) -> Result<u64, FsError> {
+    let mut volume = ImageVolume { machine, file };
+    let start = Filesystem::open(&mut volume)?.find(&mut volume, bstate::FILE)?;
+    Ok(start.at.0 * SECTOR as u64)
 }
 
 /// Reads the next part of an image, at most `buffer`'s length.
@@ -139,7 +150,10 @@ impl Volume for ImageVolume<'_> {
         // The CD gives 2048 bytes at once: read those that cover the wanted ones.
         let first = from / CD_SECTOR as u64 * CD_SECTOR as u64;
         let mut whole = vec![0; (end.next_multiple_of(CD_SECTOR as u64) - first) as usize];
-        self.file.read(self.machine, first, &mut whole).map_err(|_| IoError::OutOfRange)?;
+        self.file.read(self.machine, first, &mut whole).map_err(|error| match error {
+            CdError::Io(_, error) => error,
+            _ => IoError::OutOfRange,
+        })?;
         let skip = (from - first) as usize;
         into.copy_from_slice(whole.get(skip..skip + into.len()).ok_or(IoError::OutOfRange)?);
         Ok(())

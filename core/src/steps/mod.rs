@@ -40,6 +40,10 @@ pub struct Context<'m> {
     claims: Vec<Option<Claim>>,
     /// bstate.txt, once it was needed.
     pub(crate) states: Option<States>,
+    /// The last failure of any step.
+    pub(crate) trouble: String,
+    /// The restores of this run, as written.
+    restored: Vec<String>,
     /// The last thing found wrong with each partition: the label of the step, and the reason.
     findings: Vec<Option<String>>,
 }
@@ -49,7 +53,7 @@ impl<'m> Context<'m> {
     pub fn new(machine: &'m mut dyn Machine, cd: Iso, program: &'m Program) -> Self {
         let claims = vec![None; program.disk_indexes().count()];
         let findings = vec![None; program.partition_indexes().count()];
-        Self { machine, cd, program, claims, states: None, findings }
+        Self { machine, cd, program, claims, states: None, trouble: String::new(), restored: Vec::new(), findings }
     }
 
     /// The declared disk.

@@ -1,10 +1,10 @@
 //! `restore P`, `restore D`: partitions are rewritten from the CD.
 //!
 //! The order is what makes a power cut harmless. Before anything is destroyed, every copy of
-//! bstate.txt says that a restore has begun. Then the partition table is cleared (`restore D`) and
-//! each partition's boot sector (both), so that nothing half written can be booted. Then the images,
-//! whose own bstate.txt is replaced on the way by the running record, so that the number of restores
-//! is never lost. Boot sectors come after the image's hash was found right, and the MBR last.
+//! bstate.txt says that a restore has begun. Then the partition table is cleared (`restore D`), and
+//! each partition's boot sector loses its 55AA (both), so that nothing half written can be booted. Then
+//! come the images, whose own bstate.txt is replaced on the way by the running record, so that the
+//! number of restores is not lost. 55AA comes after the image's hash was found right, the MBR last.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -13,13 +13,12 @@ use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256};
 
-use crate::bstate::{self, State};
+use crate::bstate::{self, Record, State};
 use crate::disks::Claim;
 use crate::logic::{DiskIndex, PartitionIndex, Step};
-use crate::media::filesystem::Filesystem;
-use crate::media::mbr::Mbr;
+use crate::media::mbr::{self, Mbr};
 use crate::media::region::Region;
-use crate::steps::images::{CHUNK, Image, ImageVolume, check, read_part};
+use crate::steps::images::{CHUNK, Image, check, read_part};
 use crate::steps::progress::Progress;
 use crate::steps::{Context, Outcome, name_of};
 use crate::units::{Offset, SECTOR};
@@ -40,10 +39,15 @@ impl Context<'_> {
         let partitions: Vec<PartitionIndex> = self.program.partitions_on(disk).collect();
         let partitions: Vec<PartitionIndex> =
             partitions.into_iter().filter(|&p| self.program.partition(p).image.is_some()).collect();
+        self.once(step)?;
         let images = self.images(&partitions)?;
         let mbr = self.new_mbr(disk, &claim)?;
-        self.announce(step, &partitions);
-        self.clear_table(&claim, &mbr)?;
+        let before = self.announce(step, &partitions);
+        if let Err(why) = self.clear_table(&claim, &mbr) {
+            // Nothing was destroyed yet, so nothing is to be remembered of it.
+            self.take_back(before);
+            return Err(why);
+        }
         self.write_images(step, &images)?;
         self.settle(&partitions)?;
         self.write_mbr(&claim, &mbr)
@@ -54,40 +58,64 @@ impl Context<'_> {
     /// # Errors
     /// What could not be read or written, or is damaged on the CD.
     pub fn restore_partition(&mut self, step: &Step, partition: PartitionIndex) -> Outcome {
-        self.claim_anew(self.program.partition(partition).disk)?;
+        let declared = self.program.partition(partition);
+        let claim = self.claim_anew(declared.disk)?;
+        if !self.read_mbr(&claim)?.has_map(&self.program.map(declared.disk)) {
+            return Err(format!("the MBR does not hold {} as declared", declared.name));
+        }
+        self.once(step)?;
         let images = self.images(&[partition])?;
         self.announce(step, &[partition]);
         self.write_images(step, &images)?;
         self.settle(&[partition])
     }
 
-    /// Says in bstate.txt that a restore has begun, wherever that can still be written. On a blank
-    /// disk it can't, and that stops nobody.
+    /// A flow that goes round in a circle must not restore the same thing again and again.
+    fn once(&mut self, step: &Step) -> Result<(), String> {
+        if self.restored.contains(&step.text) {
+            return Err("it was restored already since the machine was switched on".to_string());
+        }
+        self.restored.push(step.text.clone());
+        Ok(())
+    }
+
+    /// Says in bstate.txt that a restore has begun, wherever that can still be written (on a blank disk it
+    /// can't, and that stops nobody); what stood there before.
     #[inline(never)]
-    fn announce(&mut self, step: &Step, partitions: &[PartitionIndex]) {
+    fn announce(&mut self, step: &Step, partitions: &[PartitionIndex]) -> Option<Record> {
         self.load_states();
         let why = format!("{} restore begun, not finished", name_of(step));
-        let Some(states) = &mut self.states else { return };
+        let states = self.states.as_mut()?;
+        let before = states.known.then(|| states.record.clone());
         states.known = true;
         states.record.restores = states.record.restores.saturating_add(1).min(bstate::MAX_COUNT);
         for &partition in partitions {
-            if let Some(recorded) = states.record.get_mut(&self.program.partition(partition).name) {
-                recorded.state = State::Dirty;
-                recorded.why.clone_from(&why);
+            let name = &self.program.partition(partition).name;
+            if let Some(recorded) = states.record.get_mut(name) {
+                // Whatever failed before, it was not what will stand there.
+                *recorded = bstate::Partition { state: State::Dirty, why: why.clone(), ..bstate::Partition::ok(name) };
             }
         }
-        let _ = self.write_states();
+        self.write_back(false);
+        before
     }
 
-    /// Makes the disk unbootable: no table, no boot code, no 55AA. The disk signature stays, so that a
-    /// restore that begins again still has it, and so that sector 0 is never blank while the rest is
-    /// written: firmware that drops high bits of a sector number is caught by finding it elsewhere.
+    fn take_back(&mut self, before: Option<Record>) {
+        if let (Some(states), Some(before)) = (&mut self.states, before) {
+            states.record = Record { sequence: states.record.sequence, ..before };
+            self.write_back(false);
+        }
+    }
+
+    /// Makes the disk unbootable, and leaves word of what is going on: see [`mbr::restoring`]. As sector 0
+    /// is never blank while the rest is written, firmware that drops high bits of a sector number is
+    /// caught by finding it elsewhere.
     #[inline(never)]
     fn clear_table(&mut self, claim: &Claim, mbr: &Mbr) -> Result<(), String> {
-        let mut sector = *mbr.sector();
-        sector[..440].fill(0);
-        sector[444..].fill(0);
-        claim.mbr().write(self.machine, Offset(0), &sector).map_err(|e| format!("partition table not cleared: {e}"))
+        claim
+            .mbr()
+            .write(self.machine, Offset(0), &mbr::restoring(mbr))
+            .map_err(|e| format!("partition table not cleared: {e}"))
     }
 
     #[inline(never)]
@@ -111,7 +139,7 @@ impl Context<'_> {
     /// One pass over the image: each part is read once and written to every partition that gets it.
     #[inline(never)]
     fn write_image(&mut self, image: &Image, targets: &[Target], progress: &mut Progress<'_>) -> Result<(), String> {
-        let state_at = self.state_sector(image)?;
+        let state_at = image.state_at;
         let state = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
         let mut boot_sector = [0; SECTOR];
         let mut hasher = Sha256::new();
@@ -124,7 +152,7 @@ impl Context<'_> {
                 && let Some(first) = part.first_chunk_mut::<SECTOR>()
             {
                 boot_sector = *first;
-                first.fill(0);
+                first[510..].fill(0);
             }
             // The image's own record would say that there were no restores.
             let skip = state_at.checked_sub(at).and_then(|s| usize::try_from(s).ok());
@@ -148,14 +176,6 @@ impl Context<'_> {
     fn write_part(&mut self, target: &Target, at: Offset, data: &[u8]) -> Result<(), String> {
         let place = |e| format!("{}, sector {} of it: {e}", target.name, at.0);
         target.region.write(self.machine, at, data).map_err(place)
-    }
-
-    /// The byte in the image where bstate.txt begins.
-    fn state_sector(&mut self, image: &Image) -> Result<u64, String> {
-        let mut volume = ImageVolume { machine: self.machine, file: &image.file };
-        let found = Filesystem::open(&mut volume).and_then(|fs| fs.find(&mut volume, bstate::FILE));
-        let start = found.map_err(|e| format!("{}: {}: {e}", image.path, bstate::FILE))?;
-        Ok(start.at.0 * SECTOR as u64)
     }
 
     /// The rewritten partitions are OK now (266), and all copies say so.

@@ -75,7 +75,13 @@ impl Context<'_> {
             });
             match read {
                 Ok(copy) => parsed.push(copy),
-                Err(why) => troubles.push(format!("{}: {why}", self.program.partition(partition).name)),
+                Err(why) => {
+                    let declared = self.program.partition(partition);
+                    // A partition that no restore writes may be a data partition, without a bstate.txt.
+                    if declared.image.is_some() {
+                        troubles.push(format!("{}: {why}", declared.name));
+                    }
+                }
             }
         }
         if !troubles.is_empty() {
@@ -116,16 +122,25 @@ impl Context<'_> {
     /// `set` did so already.
     #[inline(never)]
     pub fn settle_states(&mut self) {
-        let Some(mut states) = self.states.take() else { return };
-        if states.stale {
-            let outcome = states.write(self);
-            let (failed, reason) = match &outcome {
-                Ok(remark) => (false, remark),
-                Err(reason) => (true, reason),
-            };
+        if self.states.as_ref().is_some_and(|states| states.stale) {
+            self.write_back(true);
+        }
+    }
+
+    /// Writes the record outside of any step that would tell how that went: a failure is told here, and
+    /// success if `tell` says so. Where there is no copy there is nothing to tell.
+    pub(crate) fn write_back(&mut self, tell: bool) {
+        if self.states.as_ref().is_none_or(|states| states.copies.is_empty()) {
+            return;
+        }
+        let outcome = self.write_states();
+        let (failed, reason) = match &outcome {
+            Ok(remark) => (false, remark),
+            Err(reason) => (true, reason),
+        };
+        if tell || !reason.is_empty() {
             self.machine.tell(&Event::Outcome { label: "-", step: "write bstate.txt back", failed, reason });
         }
-        self.states = Some(states);
     }
 
     /// Writes the record to every copy.
@@ -149,6 +164,16 @@ impl Context<'_> {
         self.record()?.get(&name).cloned().ok_or_else(|| format!("bstate.txt does not know {name}"))
     }
 
+    /// The same for the counters. Where every copy is broken but can be written anew, nothing was counted
+    /// yet: a copy that could be booted is better than one that is restored for want of a number.
+    fn counted(&mut self, partition: PartitionIndex) -> Result<bstate::Partition, String> {
+        self.load_states();
+        match &self.states {
+            Some(states) if !states.known && !states.copies.is_empty() => Ok(bstate::Partition::ok("")),
+            _ => self.recorded(partition),
+        }
+    }
+
     /// `if P is STATE`
     ///
     /// # Errors
@@ -167,7 +192,7 @@ impl Context<'_> {
     /// # Errors
     /// The number of failures, or that no copy is readable.
     pub fn if_failures(&mut self, partition: PartitionIndex, limit: u32) -> Outcome {
-        below(self.recorded(partition)?.failures, limit)
+        below(self.counted(partition)?.failures, limit)
     }
 
     /// `if P crashes below N`
@@ -175,7 +200,7 @@ impl Context<'_> {
     /// # Errors
     /// The number of crashes, or that no copy is readable.
     pub fn if_crashes(&mut self, partition: PartitionIndex, limit: u32) -> Outcome {
-        below(self.recorded(partition)?.crashes, limit)
+        below(self.counted(partition)?.crashes, limit)
     }
 
     /// `if restores below N`
@@ -200,10 +225,11 @@ impl Context<'_> {
         self.load_states();
         let name = &self.program.partition(partition).name;
         let boot = boot_that_follows(self.program, at, partition);
-        let why = match (boot, self.finding(partition)) {
+        let finding = self.finding(partition).map(ToString::to_string);
+        let why = match (boot, &finding) {
             (Some(boot), _) if boot.label == "-" => format!("{} begun, not confirmed", boot.text),
             (Some(boot), _) => format!("{} boot begun, not confirmed", boot.label),
-            (None, Some(finding)) => finding.to_string(),
+            (None, Some(finding)) => finding.clone(),
             (None, None) => {
                 self.program.steps().get(at).map(|s| format!("{} set {state}", name_of(s))).unwrap_or_default()
             }
@@ -214,6 +240,12 @@ impl Context<'_> {
                 states.record.booting.clone_from(name);
             }
             apply(&mut states.record, name, state, &why, boot.is_some());
+            // What was found now is newer than what made it Dirty.
+            if let (State::Dirty, None, Some(found), Some(recorded)) =
+                (state, boot, &finding, states.record.get_mut(name))
+            {
+                recorded.why.clone_from(found);
+            }
         }
         self.write_states()
     }
@@ -256,7 +288,7 @@ fn apply(record: &mut Record, name: &str, state: State, why: &str, before_boot: 
             partition.why = why.to_string();
         }
         if state == State::Ok {
-            partition.crashes = 0;
+            (partition.failures, partition.crashes) = (0, 0);
             partition.why.clear();
         }
         partition.state = state;

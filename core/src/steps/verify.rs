@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 
 use crate::disks::{Claim, default_signature};
 use crate::logic::{DiskIndex, MbrCode, PartitionIndex};
@@ -50,18 +51,26 @@ impl Context<'_> {
         Ok(filesystem.name().to_string())
     }
 
-    /// `repair mbr of D`: writes signature, map and boot code back, if every declared partition that
-    /// has an image is where it should be.
+    /// `repair mbr of D`: writes signature, map and boot code back, if the partitions are where they should
+    /// be. One that is whole proves it; the others may be damaged, which is not the MBR's fault.
     ///
     /// # Errors
-    /// Which one is not, or why the MBR could not be written.
+    /// What is wrong with each of them, or why the MBR could not be written.
     pub fn repair_mbr(&mut self, disk: DiskIndex) -> Outcome {
         let claim = self.claim_anew(disk)?;
+        let mut missing = vec!["no partition is where it should be".to_string()];
         for partition in self.program.partitions_on(disk) {
             let declared = self.program.partition(partition);
-            if declared.image.is_some() {
-                self.verify_partition(partition).map_err(|why| format!("{}: {why}", declared.name))?;
+            match self.verify_partition(partition) {
+                Ok(_) => {
+                    missing.clear();
+                    break;
+                }
+                Err(why) => missing.push(format!("{}: {why}", declared.name)),
             }
+        }
+        if !missing.is_empty() {
+            return Err(missing.join("; "));
         }
         let old = self.read_mbr(&claim).ok();
         let new = self.new_mbr(disk, &claim)?;

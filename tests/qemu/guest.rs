@@ -51,13 +51,16 @@ impl Machine {
         }
         let (cd_bus, bus) = if self.board == "q35" { ("ide.2", "ide") } else { ("ide.1", "ide.0") };
         if let Some(cd) = &self.cd {
-            command.arg("-drive").arg(format!("file={},format=raw,if=none,media=cdrom,readonly=on,id=cd", cd.display()));
+            command
+                .arg("-drive")
+                .arg(format!("file={},format=raw,if=none,media=cdrom,readonly=on,id=cd", cd.display()));
             command.arg("-device").arg(format!("ide-cd,drive=cd,bus={cd_bus},bootindex=0"));
         }
         for (n, disk) in self.disks.iter().enumerate() {
             command.arg("-drive").arg(format!("file={},format=raw,if=none,id=d{n}", disk.display()));
             // Every port of AHCI is a bus of its own; an IDE bus has two units.
-            let place = if self.board == "q35" { format!("{bus}.{}", [0, 1, 3, 4][n]) } else { format!("{bus},unit={n}") };
+            let place =
+                if self.board == "q35" { format!("{bus}.{}", [0, 1, 3, 4][n]) } else { format!("{bus},unit={n}") };
             command.arg("-device").arg(format!("ide-hd,drive=d{n},bus={place},bootindex={}", n + 1));
         }
         command.args(if self.serial { ["-serial", "stdio"] } else { ["-serial", "none"] });

@@ -13,7 +13,7 @@ use knownstate_core::bstate::State::{Clean, Dirty, Ok as Good};
 
 /// A folder for what the scenarios leave behind; kept for whoever looks into a failure.
 pub fn folder(name: &str) -> PathBuf {
-    let path = Path::new("target/boot").join(name);
+    let path = Path::new("target/qemu").join(name);
     fs::create_dir_all(&path).expect("target can be written");
     path
 }
@@ -369,10 +369,12 @@ fn the_default_flow_mends_before_it_restores() {
         .replace("411648", &P2.to_string());
     let iso = iso("default", &text);
     let disk = restored("default");
-    poke(&disk, 0, &[0; 512]);
-    poke(&disk, P1, &[0; 512]);
+    for sector in [0, P1, P2] {
+        poke(&disk, sector, &[0; 512]);
+    }
     let mut guest = Machine::new(&iso, &disk).start("default");
-    guest.expect("204 repair mbr of system = failed (P1: boot sector has no 55AA)").expect("260 restore system = ok");
+    guest.expect("204 repair mbr of system = failed (no partition is where it should be; P1: boot sector has no 55AA");
+    guest.expect("260 restore system = ok");
     comes_up(&mut guest, "P1");
     shut_down(guest);
 
