@@ -51,6 +51,8 @@ enum Command {
 
 /// SPEC section 10: 0 done, 1 the answer is no, 2 wrong usage or input.
 fn main() -> ExitCode {
+    // So that `knownstate inspect ... | head` ends like every other tool, instead of in a panic.
+    sigpipe::reset();
     let result = match Arguments::parse().command {
         Command::Build { logic, output, images } => build::run(&logic, images.as_deref(), &output).map(|()| true),
         Command::Check { logic, images } => check::run(&logic, images.as_deref()),

@@ -465,3 +465,11 @@ fn no_file_that_the_loader_reads_takes_more_memory_than_it_has() {
         assert!(mib < 3.0, "64 KiB of {name} take {mib:.1} MiB; the loader has 4, and needs some for buffers");
     }
 }
+
+#[test]
+fn a_mistake_in_a_declaration_is_told_once() {
+    let text = "logic 1\ndisk d sectors 1000x\npartition P1 on d start 8 sectors 8 type 0\n\
+        1 verify mbr of d else 9\n2 if P1 is OK else 9\n3 boot P1\n9 hold \"no\"\n";
+    let lines: Vec<usize> = logic::parse(text).expect_err("it has two mistakes").iter().map(|d| d.line).collect();
+    assert_eq!(lines, [2, 3], "the steps that use the names are right");
+}

@@ -56,6 +56,9 @@ impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if let Some(screen) = &mut self.screen {
             text.bytes().for_each(|byte| screen.put(byte));
+            if text.ends_with('\n') {
+                screen.show_cursor();
+            }
         }
         if let Some(serial) = &mut self.serial {
             text.split_inclusive('\n').for_each(|part| {

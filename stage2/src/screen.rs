@@ -1,6 +1,8 @@
 //! VGA text memory.
 
 use crate::bios::int10::{COLUMNS, ROWS, cursor};
+use crate::memory::bda;
+use crate::port::outb;
 use core::ptr::NonNull;
 use volatile::VolatileRef;
 
@@ -38,6 +40,22 @@ impl Screen {
     /// Row and column of the next character.
     pub fn position(&self) -> (usize, usize) {
         (self.row, self.column)
+    }
+
+    /// Moves the blinking cursor here. By the controller's own registers (IBM VGA manual, indexes 0Eh and
+    /// 0Fh): a BIOS call for every line would be the most expensive thing about it.
+    pub fn show_cursor(&self) {
+        let place = u16::try_from(self.row * COLUMNS + self.column).unwrap_or(0);
+        let [low, high] = place.to_le_bytes();
+        let index = bda::<u16>(0x63);
+        // SAFETY: the BIOS says that the controller of this screen is at this port; these two registers
+        // are nothing but the cursor's place.
+        unsafe {
+            outb(index, 0x0E);
+            outb(index + 1, high);
+            outb(index, 0x0F);
+            outb(index + 1, low);
+        }
     }
 
     /// Shows one byte; what is not printable ASCII as a question mark.

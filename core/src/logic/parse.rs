@@ -102,7 +102,9 @@ impl Parser {
                     "disk" => self.disk(&mut line),
                     _ => self.partition(&mut line),
                 };
-                self.note(parsed);
+                if self.note(parsed).is_none() {
+                    self.stand_in(wanted, line.words.get(1));
+                }
             }
         }
         if versions != 1 {
@@ -110,6 +112,34 @@ impl Parser {
                 if versions == 0 { "the language version is missing" } else { "the language version stands twice" };
             let help = format_args!("write `logic 1` once, as the first line");
             self.add(Diagnostic::new(1, 1, 1, format_args!("{message}"), help));
+        }
+    }
+
+    /// Declares something under the name of a declaration that has a mistake: one mistake is told once,
+    /// and not again at every step that uses the name. Nothing is run of a file with mistakes.
+    fn stand_in(&mut self, what: &str, name: Option<&Word<'_>>) {
+        let Some(name) = name.filter(|w| is_plain(w.text, MAX_NAME)).map(|w| w.text.to_string()) else { return };
+        if self.disk_names().into_iter().chain(self.partition_names()).any(|n| n == name) {
+            return;
+        }
+        if what == "disk" {
+            let sectors = Size::AtLeast(SectorCount(1 << 32));
+            self.program.disks.push(Disk { name, sectors, signature: None, mbr: MbrCode::Any });
+        } else if what == "partition" && !self.program.disks.is_empty() {
+            let (start, sectors, image) = (Lba(0), SectorCount(0), Some(String::new()));
+            let (protect, tools) = (Protect::None, Vec::new());
+            let disk = DiskIndex(0);
+            self.program.partitions.push(Partition {
+                name,
+                disk,
+                entry: 0,
+                start,
+                sectors,
+                kind: 0,
+                image,
+                protect,
+                tools,
+            });
         }
     }
 
