@@ -21,6 +21,9 @@ BSTATE := $(OUT)/i686-unknown-linux-gnu/agent/bstate
 RUST_SOURCE = $(wildcard $(shell rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/src/lib.rs)
 CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo)
 
+# EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
 .PHONY: run test iso lint setup host appliance appliance-ext4 clean
 .DELETE_ON_ERROR:
 
@@ -54,7 +57,8 @@ APPLIANCE_SOURCES := $(shell find iso/appliance -type f)
 $(APPLIANCE)/system.img: $(BSTATE) $(APPLIANCE_SOURCES)
 	iso/appliance/build.sh $(APPLIANCE) $(BSTATE)
 $(APPLIANCE)/system-ext4.img: $(BSTATE) $(APPLIANCE_SOURCES)
-	iso/appliance/build.sh $(APPLIANCE) $(BSTATE) ext4
+	$(SUDO) iso/appliance/build.sh $(APPLIANCE) $(BSTATE) ext4
+	$(SUDO) chown -R $$(id -u) $(APPLIANCE)
 
 lint:
 	@./setup.sh test

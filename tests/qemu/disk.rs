@@ -68,8 +68,13 @@ pub fn restored(name: &str) -> PathBuf {
 
 /// Overwrites bytes from the beginning of `sector` on.
 pub fn poke(disk: &Path, sector: u64, bytes: &[u8]) {
+    poke_bytes(disk, sector * 512, bytes);
+}
+
+/// Overwrites bytes from byte `at` on.
+pub fn poke_bytes(disk: &Path, at: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(disk).expect("the disk is there");
-    file.write_all_at(bytes, sector * 512).expect("the disk can be written");
+    file.write_all_at(bytes, at).expect("the disk can be written");
 }
 
 pub fn peek(disk: &Path, sector: u64, sectors: u64) -> Vec<u8> {
@@ -128,19 +133,20 @@ pub fn assert_state(disk: &Path, partition: u64, line: &str) {
 
 /// The partition table as sfdisk reads it, and both filesystems as fsck.fat does.
 pub fn assert_sound(disk: &Path) {
-    let table = run(Command::new("sfdisk").args(["-d"]).arg(disk).env("PATH", path()));
+    let table = run(Command::new("sfdisk").args(["-d"]).arg(disk).env("PATH", tools_path()));
     let start = |n: u64| format!("start={n:>12}").replace(' ', "");
     for partition in [P1, P2] {
         let dense = table.replace(' ', "");
         assert!(dense.contains(&start(partition)), "sfdisk finds no partition at {partition}:\n{table}");
         let part = disk.with_extension("fsck");
         fs::write(&part, peek(disk, partition, PARTITION_SECTORS)).expect("a file can be written");
-        run(Command::new("fsck.fat").args(["-n"]).arg(&part).env("PATH", path()));
+        run(Command::new("fsck.fat").args(["-n"]).arg(&part).env("PATH", tools_path()));
         fs::remove_file(part).expect("it was written");
     }
 }
 
-fn path() -> String {
+/// Debian keeps file system tools where a plain user's PATH does not lead.
+pub fn tools_path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 

@@ -6,6 +6,7 @@ mod guest;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use disk::*;
 use guest::{Guest, Machine};
@@ -392,4 +393,45 @@ fn the_default_flow_mends_before_it_restores() {
     let mut guest = Machine::new(&iso, &disk).start("default-4");
     guest.expect("228 restore P1 = ok");
     comes_up(&mut guest, "P1");
+}
+
+/// SPEC section 9, as a boot sector sees it. The code is assembled by GNU as.
+#[test]
+fn a_boot_sector_is_handed_what_a_bios_would_hand_it() {
+    let folder = folder("probe");
+    let path = |name: &str| folder.join(name).display().to_string();
+    run(Command::new("as").args(["--32", "-o", &path("probe.o"), "tests/qemu/probe.s"]));
+    run(Command::new("ld")
+        .args(["-m", "elf_i386", "--oformat", "binary", "-Ttext", "0x7c3e", "-o", &path("probe.bin")])
+        .arg(path("probe.o")));
+    let code = fs::read(folder.join("probe.bin")).expect("it was made");
+    let image = folder.join("probe.img");
+    let _ = fs::remove_file(&image);
+    run(Command::new("mkfs.fat").args(["-C", "-F", "12"]).arg(&image).arg("2048").env("PATH", tools_path()));
+    poke_bytes(&image, 0x3E, &code);
+    let logic = "logic 1\ndisk d sectors 40000\npartition A on d start 64 sectors 8192 type 01\n\
+        partition B on d start 10000 sectors 8192 type 01 image probe.img\n1 restore d else 9\n2 boot B\n9 hold \"no\"\n";
+    let text = folder.join("logic.txt");
+    fs::write(&text, logic).expect("it can be written");
+    let iso = folder.join("probe.iso");
+    run(Command::new(env!("CARGO_BIN_EXE_knownstate")).arg("build").arg(&text).arg("-o").arg(&iso));
+    let disk = blank("probe");
+    fs::OpenOptions::new().write(true).open(&disk).and_then(|f| f.set_len(40_000 * 512)).expect("it can be cut");
+    let mut guest = Machine::new(&iso, &disk).start("probe");
+    guest.expect("2 boot B = ok (drive 80, lba 10000)").expect("P ").expect(".");
+    let all = guest.all();
+    let said = all.lines().last().unwrap_or_default().trim_matches(['P', '.', ' ']).to_string();
+    let words: Vec<u16> = said.split(' ').map(|w| u16::from_str_radix(w, 16).expect("hexadecimal")).collect();
+    let [ss, es, ds, cs, di, si, bp, sp, bx, dx, cx, ax, flags, entry @ ..] = words.as_slice() else { panic!("{all}") };
+    assert_eq!((*cs, *ds, *es, *ss), (0, 0, 0, 0), "segments: {said}");
+    // pusha keeps SP as it was after the flags were pushed.
+    assert_eq!(*sp, 0x7C00 - 2, "stack: {said}");
+    assert_eq!((*si, *bp), (0x07CE, 0x07CE), "the second entry of the MBR's copy at 0600: {said}");
+    assert_eq!((*ax, *cx, *di), (0, 0, 0), "the rest: {said}");
+    assert_eq!((*dx, *bx), (0x80, 0x80), "the drive: {said}");
+    assert_eq!(flags & 0x600, 0x200, "interrupts on, direction up: {said}");
+    // Status 80h, type 01, start 10000, 8192 sectors; then the sector's own hidden sectors and drive.
+    assert_eq!((entry[0] & 0xFF, entry[2] & 0xFF), (0x80, 0x01), "status and type: {said}");
+    assert_eq!(entry[4..8], [10_000, 0, 8192, 0], "start and length: {said}");
+    assert_eq!(entry[8..11], [10_000, 0, 0x80], "hidden sectors and drive number: {said}");
 }
