@@ -5,6 +5,8 @@ mod disk;
 mod guest;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -109,6 +111,36 @@ fn a_damaged_p1_falls_back_to_p2_and_says_why() {
     guest.expect("appliance# ");
     guest.type_line("bstate show");
     guest.expect("P1.why=206 boot sector has no 55AA");
+}
+
+/// The appliance's page, over QEMU's network; the buttons are forms.
+#[test]
+fn the_page_says_where_it_runs_and_why_and_restarts_it() {
+    let disk = restored("page");
+    poke(&disk, P1, &[0; 512]);
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
+    let nic = format!("user,model=e1000,hostfwd=tcp:127.0.0.1:{free}-:80");
+    let mut guest = Machine::new(figure4(), &disk).with(&["-nic", &nic]).start("page");
+    comes_up(&mut guest, "P2");
+    guest.expect("appliance: ready");
+    let page = ask(free, "GET /cgi-bin/index.cgi HTTP/1.0\r\n\r\n");
+    for wanted in ["Running from P2", "206 boot sector has no 55AA", "running from P2, not from P1"] {
+        assert!(page.contains(wanted), "no `{wanted}` on the page:\n{page}");
+    }
+    let form = "do=reboot";
+    let length = form.len();
+    ask(free, &format!("POST /cgi-bin/index.cgi HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{form}"));
+    guest.expect("appliance: reported OK").expect("238 if P2 is OK = ok");
+}
+
+/// One request to the guest's page; the whole answer.
+fn ask(port: u16, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("QEMU listens there");
+    stream.set_read_timeout(Some(guest::PATIENCE)).expect("a time-out can be set");
+    stream.write_all(request.as_bytes()).expect("the guest listens");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the guest answers");
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[test]

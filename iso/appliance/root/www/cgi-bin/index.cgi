@@ -54,6 +54,8 @@ uptime=$(cut -d. -f1 /proc/uptime)
 printf '<p class=dim>up %d h %02d min %02d s &middot; Linux %s\n' \
     $((uptime / 3600)) $((uptime / 60 % 60)) $((uptime % 60)) "$(uname -r)"
 
+sed 's/^bstate: //' /www/said 2>/dev/null | html | sed 's/^/<p class=note>/'
+
 # The record has one key a line; P1=Clean and P1.failures=0 make a row.
 bstate show | html | awk -F= -v here="$partition" '
     { value = substr($0, length($1) + 2) }
