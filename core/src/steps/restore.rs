@@ -4,7 +4,8 @@
 //! bstate.txt says that a restore has begun. Then the partition table is cleared (`restore D`), and
 //! each partition's boot sector loses its 55AA (both), so that nothing half written can be booted. Then
 //! come the images, whose own bstate.txt is replaced on the way by the running record, so that the
-//! number of restores is not lost. 55AA comes after the image's hash was found right, the MBR last.
+//! number of restores is not lost. When their hashes were found right, bstate.txt says OK; only then comes
+//! 55AA, so that no copy is ever bootable and remembered as failing; and the MBR last.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -29,6 +30,12 @@ struct Target {
     region: Region,
 }
 
+/// Partitions that lack nothing but their boot sector.
+struct Written {
+    targets: Vec<Target>,
+    boot_sector: [u8; SECTOR],
+}
+
 impl Context<'_> {
     /// `restore D`
     ///
@@ -48,8 +55,7 @@ impl Context<'_> {
             self.take_back(before);
             return Err(why);
         }
-        self.write_images(step, &images)?;
-        self.settle(&partitions)?;
+        self.restore(step, &images, &partitions)?;
         self.write_mbr(&claim, &mbr)
     }
 
@@ -66,8 +72,20 @@ impl Context<'_> {
         self.once(step)?;
         let images = self.images(&[partition])?;
         self.announce(step, &[partition]);
-        self.write_images(step, &images)?;
-        self.settle(&[partition])
+        self.restore(step, &images, &[partition])
+    }
+
+    /// The part of both that needs no table.
+    #[inline(never)]
+    fn restore(&mut self, step: &Step, images: &[Image], partitions: &[PartitionIndex]) -> Outcome {
+        let written = self.write_images(step, images)?;
+        let remark = self.settle(partitions)?;
+        for written in written {
+            for target in &written.targets {
+                self.write_part(target, Offset(0), &written.boot_sector)?;
+            }
+        }
+        Ok(remark)
     }
 
     /// A flow that goes round in a circle must not restore the same thing again and again.
@@ -92,8 +110,8 @@ impl Context<'_> {
         for &partition in partitions {
             let name = &self.program.partition(partition).name;
             if let Some(recorded) = states.record.get_mut(name) {
-                // Whatever failed before, it was not what will stand there.
-                *recorded = bstate::Partition { state: State::Dirty, why: why.clone(), ..bstate::Partition::ok(name) };
+                recorded.state = State::Dirty;
+                recorded.why.clone_from(&why);
             }
         }
         self.write_back(false);
@@ -119,26 +137,34 @@ impl Context<'_> {
     }
 
     #[inline(never)]
-    fn write_images(&mut self, step: &Step, images: &[Image]) -> Result<(), String> {
+    fn write_images(&mut self, step: &Step, images: &[Image]) -> Result<Vec<Written>, String> {
         let writes = |i: &Image| i.file.bytes() * i.partitions.len() as u64;
         let names: Vec<&str> =
             images.iter().flat_map(|i| &i.partitions).map(|&p| self.program.partition(p).name.as_str()).collect();
         let names = names.join(" ");
         let mut progress = Progress::begin(self.machine, step, &names, images.iter().map(writes).sum());
+        let mut written = Vec::new();
         for image in images {
             let mut targets = Vec::new();
             for &partition in &image.partitions {
                 let name = self.program.partition(partition).name.clone();
                 targets.push(Target { name, region: self.region(partition)? });
             }
-            self.write_image(image, &targets, &mut progress)?;
+            let boot_sector = self.write_image(image, &targets, &mut progress)?;
+            written.push(Written { targets, boot_sector });
         }
-        Ok(())
+        Ok(written)
     }
 
-    /// One pass over the image: each part is read once and written to every partition that gets it.
+    /// One pass over the image: each part is read once and written to every partition that gets it; the
+    /// boot sector, which went out without its 55AA.
     #[inline(never)]
-    fn write_image(&mut self, image: &Image, targets: &[Target], progress: &mut Progress<'_>) -> Result<(), String> {
+    fn write_image(
+        &mut self,
+        image: &Image,
+        targets: &[Target],
+        progress: &mut Progress<'_>,
+    ) -> Result<[u8; SECTOR], String> {
         let state_at = image.state_at;
         let state = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
         let mut boot_sector = [0; SECTOR];
@@ -167,10 +193,7 @@ impl Context<'_> {
             at += bytes;
         }
         check(image, hasher)?;
-        for target in targets {
-            self.write_part(target, Offset(0), &boot_sector)?;
-        }
-        Ok(())
+        Ok(boot_sector)
     }
 
     fn write_part(&mut self, target: &Target, at: Offset, data: &[u8]) -> Result<(), String> {
