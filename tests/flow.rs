@@ -669,3 +669,25 @@ fn an_unreadable_copy_of_bstate_is_written_anew() {
         expect_state("unreadable", &pc, "sequence=8 P1=Dirty P2=OK");
     }
 }
+
+/// With changes still in ext's journal, the block that the directory leads to may be another file's.
+#[test]
+fn a_place_that_the_journal_may_have_given_away_is_written_only_if_a_record_stands_there() {
+    let journal_pending = |pc: &mut Pc| {
+        let at = 18432 * 512 + 1024 + 0x60;
+        let flags = pc.disks[0].bytes(18434..18435)[0x60];
+        pc.disks[0].poke(at, &[flags | 4]);
+    };
+    let mut pc = with_states("OK", "OK");
+    journal_pending(&mut pc);
+    pc.start();
+    assert_eq!(record::value(&set().state(&pc, 1), "P1"), "Dirty", "a record stands there, so it is kept up to date");
+
+    let mut pc = with_states("OK", "OK");
+    journal_pending(&mut pc);
+    let precious = [0xA5; SECTOR];
+    set().put_state(&mut pc, 1, &precious);
+    pc.start();
+    assert!(set().state(&pc, 1) == precious, "another file's block was overwritten");
+    assert_eq!(record::value(&set().state(&pc, 0), "P1"), "Dirty", "the other copy has the state");
+}

@@ -12,6 +12,8 @@ use crate::units::{Offset, SECTOR};
 /// FILETYPE, RECOVER, EXTENTS, 64BIT, FLEX_BG, EA_INODE, CSUM_SEED, LARGEDIR, INLINE_DATA, ENCRYPT.
 /// The last two are looked at again at each file.
 const KNOWN_INCOMPAT: u32 = 0x2 | 0x4 | 0x40 | 0x80 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000;
+/// `s_feature_incompat`: the journal has to be replayed.
+const INCOMPAT_RECOVER: u32 = 0x4;
 /// `s_feature_incompat`: group descriptors are `s_desc_size` bytes long.
 const INCOMPAT_64BIT: u32 = 0x80;
 /// `i_flags`: the inode maps its blocks by an extent tree.
@@ -39,6 +41,8 @@ pub struct Ext {
     inode_bytes: u64,
     descriptor_bytes: u64,
     wide: bool,
+    /// The journal holds changes that the blocks read here do not show yet (`INCOMPAT_RECOVER`).
+    pub(super) needs_recovery: bool,
 }
 
 /// The part of an inode that is needed.
@@ -119,7 +123,17 @@ impl Ext {
             return Err(FsError::Corrupt("s_first_data_block"));
         }
         let inodes = u32_at(superblock, 0);
-        Ok(Self { block_sectors, blocks, inodes, inodes_per_group, inode_bytes, descriptor_bytes, wide })
+        let needs_recovery = incompat & INCOMPAT_RECOVER != 0;
+        Ok(Self {
+            block_sectors,
+            blocks,
+            inodes,
+            inodes_per_group,
+            inode_bytes,
+            descriptor_bytes,
+            wide,
+            needs_recovery,
+        })
     }
 
     /// The first sector of a block, if there is such a block. Block 0 means a hole everywhere.

@@ -92,6 +92,16 @@ impl Filesystem {
         }
     }
 
+    /// Whether a file's place is certain: in ext, changes that are still in the journal may have moved it
+    /// and given its blocks to another file.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Fat(_) => true,
+            Self::Ext(ext) => !ext.needs_recovery,
+        }
+    }
+
     /// Finds a file of the root directory, by its name in lower case (8.3 on FAT).
     ///
     /// # Errors

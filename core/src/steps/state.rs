@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::bstate::{self, Parsed, Record, State};
 use crate::event::Event;
 use crate::logic::{PartitionIndex, Program, Step, Verb};
-use crate::media::filesystem::{FileStart, Filesystem};
+use crate::media::filesystem::Filesystem;
 use crate::media::region::Region;
 use crate::steps::{Context, Outcome, name_of};
 use crate::units::{Offset, SECTOR};
@@ -31,6 +31,8 @@ struct Copy {
     name: String,
     region: Region,
     at: Offset,
+    /// See [`Filesystem::is_settled`].
+    settled: bool,
 }
 
 impl States {
@@ -70,7 +72,10 @@ impl Context<'_> {
         for partition in self.program.partition_indexes() {
             let read = self.find_copy(partition).and_then(|copy| {
                 let parsed = self.read_copy(&copy);
-                copies.push(copy);
+                // A place that is not certain is written only if a record stands there.
+                if copy.settled || parsed.is_ok() {
+                    copies.push(copy);
+                }
                 parsed
             });
             match read {
@@ -106,16 +111,17 @@ impl Context<'_> {
     fn find_copy(&mut self, partition: PartitionIndex) -> Result<Copy, String> {
         let region = self.region(partition)?;
         let name = self.program.partition(partition).name.clone();
-        let at = self.find_file(&region)?.at;
-        Ok(Copy { name, region, at })
+        let (at, settled) = self.find_file(&region)?;
+        Ok(Copy { name, region, at, settled })
     }
 
-    fn find_file(&mut self, region: &Region) -> Result<FileStart, String> {
+    fn find_file(&mut self, region: &Region) -> Result<(Offset, bool), String> {
         let mut volume = region.volume(self.machine);
         let filesystem = Filesystem::open(&mut volume).map_err(|e| e.to_string())?;
         // A file shorter than the record could not be written back in place, so a person's edit in
         // it would win again at every start, whatever happened since. It is not a copy.
-        filesystem.find(&mut volume, bstate::FILE).map_err(|e| format!("{}: {e}", bstate::FILE))
+        let start = filesystem.find(&mut volume, bstate::FILE).map_err(|e| format!("{}: {e}", bstate::FILE))?;
+        Ok((start.at, filesystem.is_settled()))
     }
 
     /// Writes back what a power cut, a person or a fault left behind, before the run ends, if no
