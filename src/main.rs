@@ -1,4 +1,4 @@
-//! `knownstate`: the maker's tool. One file a command; see SPEC section 10.
+//! `knownstate`: the maker's tool. One file a command.
 
 mod build;
 mod check;
@@ -49,7 +49,7 @@ enum Command {
     },
 }
 
-/// SPEC section 10: 0 done, 1 the answer is no, 2 wrong usage or input.
+/// Exit codes: 0 done, 1 the answer is no, 2 wrong usage or input.
 fn main() -> ExitCode {
     // So that `knownstate inspect ... | head` ends like every other tool, instead of in a panic.
     sigpipe::reset();

@@ -1,4 +1,4 @@
-//! bstate.txt: what SPEC section 5 says of the record, judged by code of its own (`common::record`).
+//! bstate.txt: what docs/STATES.md says of the record, judged by code of its own (`common::record`).
 
 mod common;
 
@@ -26,7 +26,7 @@ fn partition(name: &str, state: State, failures: u32, crashes: u32, why: &str) -
     Partition { name: name.into(), state, failures, crashes, why: why.into() }
 }
 
-/// The record that SPEC section 5 shows.
+/// The record that docs/STATES.md shows.
 fn example() -> Record {
     Record {
         sequence: 42,

@@ -452,7 +452,7 @@ fn a_long_restore_says_how_far_it_is() {
     for line in &progress {
         let (time, rest) = line.split_once("] ").unwrap();
         let good = time.starts_with('[') && time.len() == 10 && time.as_bytes()[6] == b'.';
-        assert!(good && rest.starts_with("256 restore system: P1 P2 "), "SPEC section 7 has another form: {line}");
+        assert!(good && rest.starts_with("256 restore system: P1 P2 "), "the lines have another form: {line}");
     }
     let percent = |l: &String| l.split_once("P2 ").unwrap().1.split_once('%').unwrap().0.parse::<u8>().unwrap();
     assert!(progress.is_sorted_by_key(|l| percent(l)), "{progress:#?}");

@@ -1,7 +1,7 @@
 //! `bstate`: the operating system's side of bstate.txt.
 //!
 //! It finds every copy on the mounted filesystems by itself, and writes in place what the recovery CD
-//! will read at the next start. SPEC sections 5 and 10.
+//! will read at the next start. See docs/STATES.md.
 
 mod copies;
 

@@ -1,4 +1,4 @@
-//! bstate.txt: how the boots of each partition went. SPEC section 5.
+//! bstate.txt: how the boots of each partition went. The format: docs/STATES.md.
 //!
 //! Every partition holds a copy of the whole record. The loader and the tool in the OS both read and
 //! write it through this module.

@@ -1,4 +1,4 @@
-//! Which disk is the declared one. SPEC section 4 `disk`, section 8 rule 1.
+//! Which disk is the declared one. The rules: docs/LOGIC.md, `disk`.
 //!
 //! A BIOS numbers disks anew at every start, so a number says nothing. A disk is known by its size,
 //! by not being the boot medium, by not carrying anybody else's marks, and, where logic.txt gives

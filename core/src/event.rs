@@ -35,7 +35,7 @@ pub enum Event<'a> {
     Note(&'a str),
 }
 
-/// An event with its time, as SPEC section 7 prints it; no newline.
+/// An event with its time, as the loader and the host tool print it; no newline.
 pub struct Line<'a> {
     /// Milliseconds since the program began.
     pub millis: u64,

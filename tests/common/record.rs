@@ -1,4 +1,4 @@
-//! bstate.txt as SPEC section 5 describes it, written and read without the code under test.
+//! bstate.txt as docs/STATES.md describes it, written and read without the code under test.
 
 use knownstate_core::units::SECTOR;
 

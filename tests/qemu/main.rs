@@ -427,7 +427,7 @@ fn the_default_flow_mends_before_it_restores() {
     comes_up(&mut guest, "P1");
 }
 
-/// SPEC section 9, as a boot sector sees it. The code is assembled by GNU as.
+/// The hand-off of docs/BOOT.md, as a boot sector sees it. The code is assembled by GNU as.
 #[test]
 fn a_boot_sector_is_handed_what_a_bios_would_hand_it() {
     let folder = folder("probe");

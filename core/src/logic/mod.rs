@@ -1,4 +1,4 @@
-//! logic.txt: the flowchart. SPEC section 4.
+//! logic.txt: the flowchart. The language: docs/LOGIC.md.
 
 mod diagnostic;
 mod line;

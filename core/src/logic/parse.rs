@@ -19,7 +19,7 @@ const VERBS: [&str; 13] = [
     "verify", "if", "set", "activate", "boot", "repair", "restore", "wait", "notify", "goto", "restart", "hold",
     "poweroff",
 ];
-/// Words of SPEC section 4 that this version does not carry out.
+/// Words of the language that this version does not carry out yet.
 const LATER: [&str; 2] = ["heal", "watchdog"];
 /// Words that begin a declaration.
 const DECLARATIONS: [&str; 3] = ["logic", "disk", "partition"];
