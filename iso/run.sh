@@ -57,6 +57,10 @@ unattended() {
     [ -n "$reported" ] || fail "the system did not report (it was silent for $silence s, or the machine ended)"
 }
 
+case $BREAK in
+    "" | mbr | p1 | p2 | both) ;;
+    *) echo "make run: BREAK=$BREAK: use mbr, p1, p2 or both" >&2; exit 2 ;;
+esac
 [ -z "$FRESH" ] || rm -f "$disk"
 if [ ! -e "$disk" ]; then
     truncate -s $(($(disk_sectors) * 512)) "$disk"
@@ -66,12 +70,10 @@ if [ ! -e "$disk" ]; then
     fi
 fi
 case $BREAK in
-    "") ;;
     mbr) damage 0 1 ;;
     p1) damage "$(declared P1 start)" 64 ;;
     p2) damage "$(declared P2 start)" 64 ;;
     both) damage "$(declared P1 start)" 64; damage "$(declared P2 start)" 64 ;;
-    *) echo "make run: BREAK=$BREAK: use mbr, p1, p2 or both" >&2; exit 2 ;;
 esac
 [ -z "$BREAK" ] || echo "make run: damaged: $BREAK"
 

@@ -167,8 +167,8 @@ impl Program {
     }
 }
 
-/// A declared disk's boot code file, signature and name are in [`Disk`]; this is the signature that a
-/// restore gives a disk which has none: the same on every machine with the same logic.txt, never 0.
+/// The disk signature that a restore gives a disk which has none and for which none is declared: the same
+/// on every machine with the same logic.txt, and never 0, which means none.
 #[must_use]
 pub fn default_signature(disk: &Disk) -> u32 {
     let mut signature = 0x4B53_0001_u32;

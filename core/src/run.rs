@@ -90,14 +90,10 @@ fn follow(context: &mut Context<'_>) -> Ending {
 
 #[inline(never)]
 fn tell(context: &mut Context<'_>, step: &Step, outcome: &Outcome) {
-    let (failed, reason) = match outcome {
-        Ok(remark) => (false, remark),
-        Err(reason) => {
-            context.trouble = format!("{} {reason}", name_of(step));
-            (true, reason)
-        }
-    };
-    context.machine.tell(&Event::Outcome { label: &step.label, step: &step.text, failed, reason });
+    context.tell(&step.label, &step.text, outcome);
+    if let Err(reason) = outcome {
+        context.trouble = format!("{} {reason}", name_of(step));
+    }
 }
 
 #[inline(never)]

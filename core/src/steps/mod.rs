@@ -15,6 +15,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::disks::{self, Claim};
+use crate::event::Event;
 use crate::logic::{DiskIndex, MbrCode, PartitionIndex, Program, Step};
 use crate::machine::Machine;
 use crate::media::iso9660::Iso;
@@ -54,6 +55,12 @@ impl<'m> Context<'m> {
         let claims = vec![None; program.disk_indexes().count()];
         let findings = vec![None; program.partition_indexes().count()];
         Self { machine, cd, program, claims, states: None, trouble: String::new(), restored: Vec::new(), findings }
+    }
+
+    /// Tells what a step came to.
+    pub fn tell(&mut self, label: &str, step: &str, outcome: &Outcome) {
+        let (Ok(reason) | Err(reason)) = outcome;
+        self.machine.tell(&Event::Outcome { label, step, failed: outcome.is_err(), reason });
     }
 
     /// The declared disk.

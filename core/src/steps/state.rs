@@ -140,12 +140,8 @@ impl Context<'_> {
             return;
         }
         let outcome = self.write_states();
-        let (failed, reason) = match &outcome {
-            Ok(remark) => (false, remark),
-            Err(reason) => (true, reason),
-        };
-        if tell || !reason.is_empty() {
-            self.machine.tell(&Event::Outcome { label: "-", step: "write bstate.txt back", failed, reason });
+        if tell || outcome != Ok(String::new()) {
+            self.tell("-", "write bstate.txt back", &outcome);
         }
     }
 
