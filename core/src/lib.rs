@@ -19,6 +19,7 @@ pub mod bstate;
 pub mod bytes;
 pub mod disks;
 pub mod event;
+pub mod layout;
 pub mod logic;
 pub mod machine;
 pub mod media;
