@@ -90,6 +90,14 @@ impl Layout {
         }
     }
 
+    /// Of something that is no filesystem known here: all of it is in use, by nobody.
+    #[must_use]
+    pub fn whole(sectors: u64) -> Self {
+        let run = Run { first: 0, sectors, kind: Kind::Data, owner: None, volatile: false };
+        let (owners, links) = (Vec::new(), Vec::new());
+        Self { runs: alloc::vec![run], owners, links, volume_id: [0; 16], sectors, folded: false }
+    }
+
     /// Indices of the runs of a file, or of a directory and all below it. The leading `/` may be left
     /// out; FAT makes no difference between `a` and `A`.
     #[must_use]
