@@ -94,7 +94,9 @@ fn tree(folder: &Path) {
     };
     let lengths =
         [("empty", 0), ("one", 1), ("SECTOR.BIN", 512), ("bstate.txt", 4096), ("seal.0", 9000), ("large", 310_000)];
-    for (name, bytes) in lengths.into_iter().chain([("boot/vmlinuz", 70_000), ("boot/syslinux/ldlinux.sys", 6000)]) {
+    // Four in /boot: more than i_block holds of an inline directory.
+    let boot = [("boot/vmlinuz", 70_000), ("boot/initrd.img", 100), ("boot/syslinux/ldlinux.sys", 6000)];
+    for (name, bytes) in lengths.into_iter().chain(boot) {
         file(name, bytes);
     }
     file("boot/grub/a rather long name with späce and 漢字.conf", 2500);
@@ -260,7 +262,8 @@ fn fat_agrees(folder: &Path, options: &str, image: &[u8], layout: &Layout) {
     let reserved = 0..u64::from(u16::from_le_bytes([image[14], image[15]]));
     same(options, &boot, &reserved.chain(sectors_of(layout, "/boot/syslinux/ldlinux.sys")).collect());
     let below = sectors(layout.files("BOOT/").iter().map(|n| &layout.runs[*n]));
-    let parts = ["/boot", "/boot/vmlinuz", "/boot/syslinux", "/boot/syslinux/ldlinux.sys", "/boot/grub"];
+    let parts =
+        ["/boot", "/boot/vmlinuz", "/boot/initrd.img", "/boot/syslinux", "/boot/syslinux/ldlinux.sys", "/boot/grub"];
     let conf = "/boot/grub/a rather long name with späce and 漢字.conf";
     same(options, &below, &parts.iter().chain([&conf]).flat_map(|p| sectors_of(layout, p)).collect());
 }
