@@ -94,7 +94,6 @@ fn tree(folder: &Path) {
     };
     let lengths =
         [("empty", 0), ("one", 1), ("SECTOR.BIN", 512), ("bstate.txt", 4096), ("seal.0", 9000), ("large", 310_000)];
-    // Four in /boot: more than i_block holds of an inline directory.
     let boot = [("boot/vmlinuz", 70_000), ("boot/initrd.img", 100), ("boot/syslinux/ldlinux.sys", 6000)];
     for (name, bytes) in lengths.into_iter().chain(boot) {
         file(name, bytes);
@@ -768,6 +767,26 @@ fn what_contradicts_itself_is_named() {
         ext(folder, "x.img", 16_384, &format!("-t ext4 -b 1024 {options}"));
         let bytes = fs::read(folder.join("x.img")).unwrap();
         assert_eq!(Layout::of(&mut Bytes::new(&bytes)), Err(FsError::Unsupported(feature)), "{options}");
+    }
+}
+
+/// mke2fs and debugfs give a directory blocks as soon as i_block is full; Linux goes on in the inode's attributes.
+#[test]
+fn an_inline_directory_goes_on_behind_i_block() {
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    ext(folder, "x.img", 8192, "-t ext4 -b 1024 -O inline_data -I 256");
+    let names = ["vmlinuz", "initrd.img", "syslinux", "grub"];
+    let script = names.map(|name| format!("head -c 3000 /dev/zero >m/boot/{name}")).join("; ");
+    if !mounted(folder, &format!("mkdir m/boot; {script}")) {
+        eprintln!("can't mount here: nothing was tested");
+        return;
+    }
+    let said = shell(folder, "debugfs -R 'stat /boot' x.img 2>/dev/null");
+    assert!(said.contains("system.data (68)"), "the directory was meant to be inline: {said}");
+    let layout = layout("inline", &fs::read(folder.join("x.img")).unwrap());
+    for name in names {
+        assert_eq!(sectors_of(&layout, &format!("/boot/{name}")).len(), 6, "{name}");
     }
 }
 
