@@ -39,6 +39,9 @@ impl Context<'_> {
     pub fn heal(&mut self, step: &Step, partition: PartitionIndex, from: Option<PartitionIndex>) -> Outcome {
         let target = self.standing(partition)?;
         self.once(step)?;
+        // Now, while it can be found: a bstate.txt that an editor has moved is lost with the directory's
+        // present form, and what was typed in it must not be.
+        self.load_states();
         let sibling = match from {
             Some(q) => Some((self.program.partition(q).name.clone(), self.region(q)?)),
             None => None,
