@@ -274,3 +274,274 @@ fn what_stands_in_another_place_has_another_hash() {
         assert!(seen.insert(Form::Seal.hash_of_block(sequence, number, &block)), "seal {sequence}, block {number}");
     }
 }
+
+/// A small CD with this flow after its declarations.
+fn small(steps: &str) -> Set {
+    let set = figure4_set(256, "-F 12", 256, "-t ext2");
+    let logic = format!("logic 1\n{}{steps}\n", set.declarations());
+    set.with_logic(&logic)
+}
+
+/// What `verify images` has to say of a damaged byte of an image file; nothing where it belongs to nobody.
+fn complaint(header: &Header, entries: &[Entry], at: usize) -> Option<String> {
+    let at = at as u64;
+    let names_end = header.names_at + u64::from(header.names_bytes);
+    let packs = || entries.iter().map(|e| e.place.unwrap());
+    match at {
+        0..8 => Some("is damaged on the CD: no table".into()),
+        8..512 => Some("is damaged on the CD: the header's hash is wrong".into()),
+        512..2048 => None,
+        _ if at < header.names_at => Some(format!(": the hash of block {} of its table is wrong", at / 2048 - 1)),
+        _ if at < names_end => Some(": the hash of its names is wrong".into()),
+        _ => packs()
+            .map(|p| (u64::from(p.at) * 2048, p.bytes))
+            .find(|&(p, n)| (p..p + u64::from(n)).contains(&at))
+            .map(|(pack, _)| format!(" is damaged on the CD: pack at byte {pack}: its hash is wrong")),
+    }
+}
+
+#[test]
+fn every_damaged_bit_of_an_image_is_found_and_named() {
+    let set = small("1 verify images else 2\n  hold \"good\"\n2 hold \"damaged\"");
+    let mut pc = set.blank();
+    let mut nobodys = 0;
+    for (n, image) in ["fat.img", "ext.img"].into_iter().enumerate() {
+        let (begin, header, entries) = set.image_file(n);
+        let mut iso = set.iso.to_vec();
+        let first_pack = entries.iter().map(|e| e.place.unwrap().at as usize * 2048).min().unwrap();
+        for at in 0..header.file_bytes as usize {
+            let wanted = complaint(&header, &entries, at);
+            nobodys += usize::from(wanted.is_none());
+            // Every bit of what is not packed content; of that, another bit of each byte.
+            let padding = wanted.is_none() && at % 16 > 0;
+            let bits = if at >= first_pack || padding { at % 8..at % 8 + 1 } else { 0..8 };
+            for bit in bits {
+                iso[begin + at] ^= 1 << bit;
+                pc.cd = Arc::new(iso);
+                pc.start();
+                let lines = pc.log();
+                match &wanted {
+                    Some(why) => {
+                        assert_eq!(
+                            lines[0],
+                            format!("1 verify images = failed (images/{image}{})", spaced(why)),
+                            "byte {at}, bit {bit}"
+                        );
+                    }
+                    None => assert_eq!(lines[0], "1 verify images = ok", "byte {at}, bit {bit} is nobody's"),
+                }
+                iso = Arc::try_unwrap(std::mem::take(&mut pc.cd)).unwrap();
+                iso[begin + at] ^= 1 << bit;
+            }
+        }
+    }
+    assert!(nobodys > 0, "there is padding somewhere");
+    assert!(pc.writes.is_empty());
+}
+
+/// A reason that goes on with a word has a space before it, and one that goes on with a colon has none.
+fn spaced(why: &str) -> String {
+    if why.starts_with([' ', ':']) { why.to_string() } else { format!(" {why}") }
+}
+
+#[test]
+fn no_restore_from_a_damaged_image_leaves_anything_bootable() {
+    let set = small("1 restore system else 2\n  hold \"restored\"\n2 hold \"failed\"");
+    let (mut failed, mut unaffected) = (0, 0);
+    for n in 0..2 {
+        let (begin, header, _) = set.image_file(n);
+        for at in (0..header.file_bytes as usize).step_by(53) {
+            let mut iso = set.iso.to_vec();
+            iso[begin + at] ^= 1 << (at % 8);
+            let mut pc = set.blank();
+            pc.cd = Arc::new(iso);
+            match word(&pc.start()).as_str() {
+                "hold 1" | "hold -" => {
+                    assert!(
+                        [0, 1].iter().all(|&n| set.difference(&pc, n).is_none()),
+                        "byte {at} of image {n}: other bytes"
+                    );
+                    unaffected += 1;
+                }
+                _ => {
+                    let reason = pc.log().into_iter().find(|l| l.starts_with("1 restore system = failed (images/"));
+                    assert!(reason.is_some(), "byte {at} of image {n}: {:#?}", pc.lines);
+                    assert_ne!(pc.disks[0].sector(0)[510..], [0x55, 0xAA], "byte {at} of image {n}: an MBR is left");
+                    let start = set.places[n].0;
+                    assert_ne!(pc.disks[0].sector(start)[510..], [0x55, 0xAA], "byte {at} of image {n}: P boots");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    assert!(failed > 100 && unaffected > 20, "{failed} failed, {unaffected} did not");
+}
+
+/// An image file taken apart, to be put together again with other content and right hashes.
+#[derive(Clone)]
+struct Forged {
+    set: Set,
+    number: usize,
+    begin: usize,
+    header: Header,
+    entries: Vec<Entry>,
+    /// The file.
+    bytes: Vec<u8>,
+}
+
+impl Forged {
+    fn new(set: &Set, number: usize) -> Self {
+        let (begin, header, entries) = set.image_file(number);
+        let bytes = set.iso[begin..begin + header.file_bytes as usize].to_vec();
+        Self { set: set.clone(), number, begin, header, entries, bytes }
+    }
+
+    /// Replaces the content of entry `n`'s pack by these bytes, which must not be longer.
+    fn repack(&mut self, n: usize, packed: &[u8], raw: bool) {
+        let old = self.entries[n].place.unwrap();
+        assert!(packed.len().next_multiple_of(2048) <= old.bytes.next_multiple_of(2048) as usize);
+        self.bytes[old.at as usize * 2048..][..packed.len()].copy_from_slice(packed);
+        for place in self.entries.iter_mut().filter_map(|e| e.place.as_mut()).filter(|p| p.at == old.at) {
+            (place.bytes, place.hash, place.raw) = (packed.len() as u32, hash(0, packed), raw);
+        }
+    }
+
+    /// The CD with it: the table written anew, with all its hashes.
+    fn cd(&self) -> Arc<Vec<u8>> {
+        let mut bytes = self.bytes.clone();
+        let blocks = blocks(Form::Image, self.header.sequence, &self.entries);
+        bytes[..SECTOR].copy_from_slice(&self.header.to_sector());
+        let end = (2048 + blocks.len()).min(bytes.len());
+        bytes[2048..end].copy_from_slice(&blocks[..end - 2048]);
+        let mut iso = self.set.iso.to_vec();
+        iso[self.begin..self.begin + bytes.len()].copy_from_slice(&bytes);
+        Arc::new(iso)
+    }
+
+    fn run(&self, mut pc: Pc) -> Pc {
+        pc.cd = self.cd();
+        pc.start();
+        pc
+    }
+}
+
+/// What stands on partition `n`, where sectors that no one wrote still hold the scribble.
+fn scribbled(set: &Set) -> Pc {
+    let mut pc = set.blank();
+    for sector in 1..set.disk_sectors {
+        pc.disks[0].poke(sector * SECTOR as u64, &scribble(sector));
+    }
+    pc
+}
+
+fn scribble(sector: u64) -> [u8; SECTOR] {
+    let mut content = [0xDB; SECTOR];
+    content[..8].copy_from_slice(&sector.to_le_bytes());
+    content
+}
+
+/// A pack whose hash is right and that unpacks to less than its chunks: what another pack left in the buffer
+/// must not be taken for the rest.
+#[test]
+fn a_pack_that_holds_too_little_is_told_and_not_filled_up_with_others() {
+    let set = small("1 verify images else 2\n2 restore system else 9\n  hold \"restored\"\n9 hold \"failed\"");
+    for n in 0..2 {
+        for (name, packed, raw) in [
+            ("too short, packed", &[0x20, b'a', b'b'][..], false),
+            ("too short, raw", &[7; 300], true),
+            ("nothing", &[0x00], false),
+        ] {
+            let mut forged = Forged::new(&set, n);
+            let last = forged.entries.len() - 1;
+            forged.repack(last, packed, raw);
+            let pc = forged.run(set.blank());
+            let why = format!("pack at byte {}: it is too short", forged.entries[last].place.unwrap().at * 2048);
+            let said = pc.log().into_iter().any(|l| l.starts_with("2 restore system = failed") && l.contains(&why));
+            assert!(said, "image {n}, {name}: {:#?}", pc.lines);
+            assert_ne!(pc.disks[0].sector(0)[510..], [0x55, 0xAA], "image {n}, {name}: an MBR is left");
+        }
+    }
+}
+
+#[test]
+fn a_pack_that_holds_too_much_is_told() {
+    let set = small("1 restore system else 9\n  hold \"restored\"\n9 hold \"failed\"");
+    let mut forged = Forged::new(&set, 0);
+    // A literal, then a match that repeats it 70,000 times.
+    let bomb = [&[0x1F, b'x', 1, 0][..], &[0xFF; 275], &[0, 0x50], b"after"].concat();
+    forged.repack(0, &bomb, false);
+    let pc = forged.run(set.blank());
+    assert!(pc.log().iter().any(|l| l.ends_with("pack at byte 6144: it can't be unpacked)")), "{:#?}", pc.lines);
+    assert_ne!(pc.disks[0].sector(0)[510..], [0x55, 0xAA]);
+}
+
+/// Tables with right hashes and fields that no program of ours writes.
+#[test]
+fn no_table_makes_a_run_panic_or_write_elsewhere() {
+    let set = small(
+        "1 verify images else 2\n2 restore system else 3\n3 verify P1 else 4\n4 heal P1 from P2 else 5
+        5 verify P2 else 6\n6 heal P2 else 7\n7 hold \"end\"",
+    );
+    let good = figure4_set(256, "-F 12", 256, "-t ext2").restored();
+    let mut endings = BTreeMap::new();
+    for seed in 1..=3000 {
+        let mut random = Random::new(seed);
+        let mut forged = Forged::new(&set, random.below(2));
+        for _ in 0..=random.below(2) {
+            forge(&mut forged, &mut random);
+        }
+        let pc = if random.below(2) == 0 { set.blank() } else { good.clone() };
+        let ran = std::panic::catch_unwind(|| forged.run(pc));
+        let pc = ran.unwrap_or_else(|_| panic!("seed {seed} replays this"));
+        let outcome = pc.log().iter().take(2).map(|l| l.ends_with("= ok").to_string()).collect::<Vec<_>>().join(" ");
+        *endings.entry(outcome).or_insert(0) += 1;
+    }
+    assert!(endings.len() > 2, "the lies are one-sided: {endings:?}");
+}
+
+/// One lie.
+fn forge(forged: &mut Forged, random: &mut Random) {
+    let extremes = [0, 1, 2, 127, 128, 129, 1 << 16, 1 << 32, (1 << 40) - 1, 1 << 40, u64::MAX / 2, u64::MAX];
+    let count = forged.entries.len();
+    let (n, other) = (random.below(count), random.below(count));
+    let lie = match random.below(4) {
+        0 => forged.entries[other].first,
+        1 => random.next() % forged.header.sectors.0.saturating_mul(2).max(1),
+        _ => *random.pick(&extremes),
+    };
+    let (header, entry) = (&mut forged.header, &mut forged.entries[n]);
+    let place = entry.place.as_mut().unwrap();
+    match random.below(20) {
+        0 => header.sectors = SectorCount(lie),
+        1 => header.chunks = lie,
+        2 => (header.names_at, header.chunks) = (header.names_at + 2048, header.chunks + 51),
+        3 => header.names_bytes = lie as u32,
+        4 => header.file_bytes = lie,
+        5 => header.described = lie,
+        6 => header.protected = lie,
+        7 => header.state = Some(Offset(lie)),
+        8 => header.sequence = lie,
+        9 => entry.first = lie,
+        10 => entry.sectors = lie as u16,
+        11 => entry.kind = Kind::from_byte(random.below(13) as u8).unwrap(),
+        12 => entry.protected = !entry.protected,
+        13 => entry.hash = lie,
+        14 => place.at = lie as u32,
+        15 => place.bytes = lie as u32,
+        16 => place.raw = !place.raw,
+        17 => place.within = lie as u16,
+        18 => forged.entries.swap(n, other),
+        _ => {
+            let old = forged.entries[n].place.unwrap();
+            let from = old.at as usize * 2048;
+            let Some(packed) = forged.bytes.get(from..from + old.bytes as usize) else { return };
+            let mut packed = packed.to_vec();
+            if packed.len() < 16 {
+                return;
+            }
+            common::hostile::damage(random, &mut packed, &[0], old.bytes as usize);
+            let raw = random.below(4) == 0;
+            forged.repack(n, &packed, raw);
+        }
+    }
+}
