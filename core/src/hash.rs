@@ -1,20 +1,22 @@
 //! The 64-bit hash of chunks and tables: against damage, not against malice.
 //!
 //! Every start reads a partition and hashes it, on processors as old as the i486, and what counts there is
-//! instructions. Hashes made of 64-bit multiplications take five times as many on 32 bits, those made for
-//! vector units three times (the figures: docs/IMAGES.md). This one takes three a word: two lanes of 32
-//! bits, one for even words and one for odd ones, of add, multiply and rotate, which is the round that
-//! xxHash is made of. Each lane goes into the other once in 64 bytes.
+//! instructions. Hashes made of 64-bit multiplications take four times as many on 32 bits, those made for
+//! vector units three times (the figures: docs/IMAGES.md). This one is made of XXH32's round, which takes
+//! four a word: one lane of 32 bits for even words and one for odd ones, so that 64 bits come of it, and
+//! each lane goes into the other once in 64 bytes.
 //!
-//! A lane's step loses nothing: for each word every state leads to another, and for each state every word
-//! does. So content that differs in one word only always has another hash, and what differs in more has
-//! the same with a probability of 2^-64 or, if all of it lies in one lane within 64 bytes, 2^-32. Test
-//! vectors: docs/IMAGES.md.
+//! A step loses nothing: for each word every state leads to another, and for each state every word does.
+//! So content that differs in one word only always has another hash; what differs in more has the same
+//! with a probability of 2^-64 or, if all of it lies in one lane within 64 bytes, 2^-32. Test vectors:
+//! docs/IMAGES.md.
 
-/// Odd, so that multiplying by it loses nothing; 2^32 divided by the golden ratio (Knuth, "The Art of
-/// Computer Programming" volume 3, section 6.4).
-const MULTIPLIER: u32 = 0x9E37_79B1;
-/// How far a lane turns in each step, so that high bits come to count in low ones.
+/// XXH32's first two primes and the turn between them (xxHash, doc/xxhash_spec.md, "XXH32 algorithm
+/// description", step 2: `acc = acc + lane * PRIME32_2; acc = acc <<< 13; acc = acc * PRIME32_1`).
+const PRIME32_1: u32 = 0x9E37_79B1;
+/// See [`PRIME32_1`].
+const PRIME32_2: u32 = 0x85EB_CA77;
+/// See [`PRIME32_1`].
 const TURN: u32 = 13;
 /// Bytes between two exchanges of the lanes.
 const PIECE: usize = 64;
@@ -83,7 +85,7 @@ impl Hasher {
 #[inline(always)]
 const fn step(lane: u32, piece: &[u8; PIECE], at: usize) -> u32 {
     let word = u32::from_le_bytes([piece[at], piece[at + 1], piece[at + 2], piece[at + 3]]);
-    lane.wrapping_add(word).wrapping_mul(MULTIPLIER).rotate_left(TURN)
+    lane.wrapping_add(word.wrapping_mul(PRIME32_2)).rotate_left(TURN).wrapping_mul(PRIME32_1)
 }
 
 /// SplitMix64's finalizer, which loses nothing either: each bit of the result depends on every bit of `z`

@@ -122,14 +122,12 @@ impl Table {
         let mut rest = Vec::new();
         let _ = self.each_piece(machine, self.header.names_at, |piece| {
             rest.extend_from_slice(piece);
-            while let Some(length) = rest.iter().position(|&b| b == b'\n') {
-                let line: Vec<u8> = rest.drain(..=length).collect();
-                let more = core::str::from_utf8(&line).map_or(true, |line| finder.line(line.trim_ascii_end()));
-                if !more {
-                    return false;
-                }
-            }
-            true
+            // The last one may go on in the next piece; one without an end is none.
+            let ended = rest.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+            let mut lines = rest[..ended].split(|&b| b == b'\n');
+            let more = lines.all(|line| core::str::from_utf8(line).map_or(true, |line| finder.line(line)));
+            rest.drain(..ended);
+            more && rest.len() <= WINDOW
         });
         finder.names()
     }
@@ -264,9 +262,19 @@ impl Cursor<'_> {
         Ok(Some(entry))
     }
 
-    /// Reads the next blocks and checks their hashes.
-    #[inline(never)]
+    /// Reads the next blocks and checks their hashes. What was found damaged is not kept: whoever asks again
+    /// after an error must not get it.
     fn fill(&mut self, machine: &mut dyn Machine) -> Result<(), String> {
+        let filled = self.read_blocks(machine);
+        if filled.is_err() {
+            self.window.clear();
+        }
+        self.at = 0;
+        filled
+    }
+
+    #[inline(never)]
+    fn read_blocks(&mut self, machine: &mut dyn Machine) -> Result<(), String> {
         let header = &self.table.header;
         let block = header.form.block();
         let blocks = header.blocks().saturating_sub(self.blocks).min((WINDOW / block) as u64);
@@ -278,7 +286,7 @@ impl Cursor<'_> {
                 return Err(format!("{}: the hash of block {number} of its table is wrong", self.table.name));
             }
         }
-        (self.blocks, self.at) = (self.blocks + blocks, 0);
+        self.blocks += blocks;
         Ok(())
     }
 }
