@@ -215,9 +215,12 @@ impl Context<'_> {
 
 /// How many ranges came from where.
 fn count(sibling: Option<&String>, from_sibling: usize, from_cd: usize) -> String {
-    match (sibling, from_sibling + from_cd) {
-        (_, 0) => "nothing differs".to_string(),
-        (Some(name), all) => format!("{all} ranges: {from_sibling} from {name}, {from_cd} from the CD"),
-        (None, all) => format!("{all} ranges from the CD"),
+    let all = from_sibling + from_cd;
+    let ranges = format!("{all} range{}", if all == 1 { "" } else { "s" });
+    match (sibling, from_sibling, from_cd) {
+        (_, 0, 0) => "nothing differs".to_string(),
+        (Some(name), _, 0) => format!("{ranges}: from {name}"),
+        (Some(name), 1.., _) => format!("{ranges}: {from_sibling} from {name}, {from_cd} from the CD"),
+        _ => format!("{ranges}: from the CD"),
     }
 }

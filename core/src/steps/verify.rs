@@ -54,6 +54,9 @@ impl Context<'_> {
         let Some(seal) = self.seal_of(partition, &region, filesystem.as_ref())? else {
             return Ok(format!("{name}, nothing sealed"));
         };
+        if seal.header.protected == 0 {
+            return Ok(name.to_string());
+        }
         let by = if seal.is_image() { "as on the CD" } else { "as sealed" };
         let remark = format!("{name}, {} {by}", SectorCount(seal.header.protected));
         self.verify_ranges(step, partition, &region, seal)?;
