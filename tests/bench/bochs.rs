@@ -139,8 +139,10 @@ impl Bochs {
     /// Bytes from an address on, which may be a register pair such as `ds:si`.
     pub fn bytes(&mut self, count: usize, at: &str) -> Vec<u8> {
         let answer = self.command(&format!("x /{count}bx {at}"));
-        let words = answer.lines().filter_map(|line| line.split_once(">:")).flat_map(|(_, rest)| rest.split_whitespace());
-        let bytes: Vec<u8> = words.filter_map(|word| u8::from_str_radix(word.trim_start_matches("0x"), 16).ok()).collect();
+        let words =
+            answer.lines().filter_map(|line| line.split_once(">:")).flat_map(|(_, rest)| rest.split_whitespace());
+        let bytes: Vec<u8> =
+            words.filter_map(|word| u8::from_str_radix(word.trim_start_matches("0x"), 16).ok()).collect();
         if bytes.len() != count {
             self.fail(&format!("no {count} bytes at {at}: {answer}"));
         }
@@ -178,7 +180,13 @@ impl Bochs {
                 self.fail(why)
             };
             self.said.push_str(&String::from_utf8_lossy(&bytes));
-            if self.said.trim_end().rsplit('\n').next().is_some_and(|line| line.starts_with("<bochs:") && line.ends_with('>')) {
+            if self
+                .said
+                .trim_end()
+                .rsplit('\n')
+                .next()
+                .is_some_and(|line| line.starts_with("<bochs:") && line.ends_with('>'))
+            {
                 return self.said.clone();
             }
         }
@@ -214,7 +222,9 @@ impl Registers {
     pub fn get(&self, name: &str) -> u32 {
         let begin = self.0.find(&format!("{name}:")).map(|at| &self.0[at + name.len() + 1..]);
         let value = begin.and_then(|rest| rest.split_whitespace().next()).and_then(|value| value.split_once('_'));
-        value.and_then(|(_, low)| u32::from_str_radix(low, 16).ok()).unwrap_or_else(|| panic!("no {name} in {}", self.0))
+        value
+            .and_then(|(_, low)| u32::from_str_radix(low, 16).ok())
+            .unwrap_or_else(|| panic!("no {name} in {}", self.0))
     }
 }
 

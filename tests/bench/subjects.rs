@@ -138,5 +138,8 @@ pub fn file_on_cd(iso: &Path, path: &str) -> u64 {
     let said = run(Command::new("xorriso").arg("-indev").arg(iso).args(["-find", path, "-exec", "report_lba"]));
     let line = said.lines().find(|line| line.starts_with("File data lba:"));
     let fields = line.map(|line| line.split(',').map(str::trim).collect::<Vec<_>>()).unwrap_or_default();
-    fields.get(3).and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{}: no {path}:\n{said}", iso.display()))
+    fields
+        .get(3)
+        .and_then(|bytes| bytes.parse().ok())
+        .unwrap_or_else(|| panic!("{}: no {path}:\n{said}", iso.display()))
 }

@@ -46,6 +46,7 @@ pub fn assemble(name: &str, address: u64, constants: &[(&str, u64)]) -> Vec<u8> 
     let folder = tempfile::tempdir().expect("a folder can be made");
     let (object, binary) = (folder.path().join("o"), folder.path().join("bin"));
     let mut assembler = Command::new("as");
+    assembler.arg("-I").arg(source.with_file_name(""));
     assembler.args(["--32", "-o"]).arg(&object);
     for (constant, value) in constants {
         assembler.args(["--defsym".to_string(), format!("{constant}={value}")]);
