@@ -173,7 +173,11 @@ fn build(toolchain: &Toolchain, root: &Path, out: &Path) -> PathBuf {
     }
     command.arg("--target").arg(root.join("linker/i386-bios.json"));
     command.arg("--target-dir").arg(&target_dir);
-    command.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(toolchain, root).join("\u{1f}"));
+    // A panic is an undefined instruction, whose exception tells the address; its words, and what prints
+    // them, would take 8 KiB of the loader.
+    let mut flags = remapped_paths(toolchain, root);
+    flags.extend(["-Zunstable-options", "-Cpanic=immediate-abort"].map(String::from));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     command.arg("--").args(link_arguments(root, out));
     let status = command.status();
     if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
