@@ -6,6 +6,7 @@ mod bochs;
 mod guest;
 mod handoff;
 mod loops;
+mod peers;
 mod profile;
 mod subjects;
 mod tools;

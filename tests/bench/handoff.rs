@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bochs::Machine;
+use crate::peers;
 use crate::profile::profile;
 use crate::subjects::{self, SMALL, file_on_cd};
 use crate::tools::{self, copy};
@@ -81,7 +82,7 @@ pub fn run() -> Vec<Row> {
     let own = knownstate();
     let disk = subjects::restored("handoff", &own.cd, SMALL);
     let mut rows = Vec::new();
-    for subject in floors().into_iter().chain([own]) {
+    for subject in floors().into_iter().chain([own]).chain(peers::all()) {
         let row = measure(&subject, &disk, true);
         print(&row);
         rows.push(row);
