@@ -36,9 +36,13 @@ pub const STAGE2_END: u32 = 0x5_0000;
 pub const STACK_LIMIT: u32 = 0x5_0000;
 /// Its first address, 64 KiB above; grows down.
 pub const STACK_TOP: u32 = 0x6_0000;
-/// Where the packed stage2 waits while it is unpacked to its place; nothing afterwards. What a BIOS
-/// leaves of conventional memory reaches far enough: 96 KiB from here on.
+/// Where the packed stage2 waits while it is unpacked to its place; afterwards it is core's.
 pub const PACKED: u32 = 0x6_0000;
+/// core's two large buffers, 64 KiB each, so that neither crosses 64 KiB. What a BIOS leaves of
+/// conventional memory reaches as far: to 512 KiB.
+pub const BUFFERS: u32 = 0x6_0000;
+/// The length of both together in bytes.
+pub const BUFFERS_BYTES: u32 = 0x2_0000;
 /// The heap begins at 1 MiB, where the conventional memory ends.
 pub const HEAP: u32 = 0x10_0000;
 /// The heap's size in bytes; a machine with less free memory above 1 MiB gets what it has.

@@ -9,11 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use knownstate_core::bstate::Record;
 use knownstate_core::logic::{self, MbrCode, Partition};
 use knownstate_core::steps::STANDARD_MBR;
-use knownstate_core::steps::images::SUMS;
+use knownstate_core::table::Header;
 use sha2::{Digest, Sha256};
 
 use crate::check::{self, Source};
-use crate::{images, iso, loader};
+use crate::files::FileVolume;
+use crate::{images, iso, loader, pack};
 
 const README: &str = "README.TXT";
 
@@ -32,8 +33,7 @@ pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
     let cd = staging.path().join("cd");
     fs::create_dir_all(cd.join("images"))?;
 
-    let sums = stage_images(&source, &cd)?;
-    fs::write(cd.join(SUMS), &sums)?;
+    let identities = stage_images(&source, &cd)?;
     fs::write(cd.join(logic::FILE), &source.text)?;
     fs::write(cd.join(STANDARD_MBR), loader::MBR)?;
     for disk in source.program.disk_indexes().map(|d| source.program.disk(d)) {
@@ -42,7 +42,7 @@ pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
         }
     }
     fs::write(cd.join(README), include_str!("../iso/README.TXT"))?;
-    let id = Sha256::new().chain_update(loader::LOADER).chain_update(&source.text).chain_update(&sums).finalize();
+    let id = Sha256::new().chain_update(loader::LOADER).chain_update(&source.text).chain_update(&identities).finalize();
     fs::write(cd.join(iso::LOADER), loader::with_id(&id.into()))?;
 
     // Under its own name only when it is whole.
@@ -53,36 +53,41 @@ pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts every image on the CD once, with what it lacks; the lines of their hashes.
-fn stage_images(source: &Source, cd: &Path) -> Result<String> {
+/// Puts every image on the CD once, with what it lacks; the identities of all.
+fn stage_images(source: &Source, cd: &Path) -> Result<Vec<u8>> {
     let program = &source.program;
     let fresh = Record::ok(program.partition_names());
-    let mut sums = String::new();
+    let mut identities = Vec::new();
     let mut staged: Vec<String> = Vec::new();
-    for partition in program.partition_indexes().map(|p| program.partition(p)) {
-        let (Some(image), Some(path)) = (&partition.image, partition.image_path()) else { continue };
+    for index in program.partition_indexes() {
+        let (declared, path) = (program.partition(index), program.image_path(index));
+        let (Some(image), Some(path)) = (&declared.image, path) else { continue };
         if staged.contains(&path) {
             continue;
         }
         let to = cd.join(&path);
-        stage(source, partition, &source.file(image), &to, &fresh).with_context(|| format!("image {image}"))?;
-        let bar = bar(&path, fs::metadata(&to)?.len());
-        let hash = images::sha256(&to, |n| bar.inc(n))?;
-        bar.finish_and_clear();
-        sums.push_str(&format!("{hash}  {path}\n"));
+        let header =
+            stage(source, declared, &source.file(image), &to, &fresh).with_context(|| format!("image {image}"))?;
+        identities.extend(header.identity);
         staged.push(path);
     }
-    Ok(sums)
+    Ok(identities)
 }
 
-fn stage(source: &Source, partition: &Partition, from: &Path, to: &Path, fresh: &Record) -> Result<()> {
-    images::copy(from, to)?;
-    images::add_bstate(to, fresh)?;
+fn stage(source: &Source, partition: &Partition, from: &Path, to: &Path, fresh: &Record) -> Result<Header> {
+    let raw = to.with_extension("raw");
+    images::copy(from, &raw)?;
     for tool in &partition.tools {
         let content = fs::read(source.file(tool)).with_context(|| format!("tool {tool}"))?;
-        images::add_file(to, tool, &content)?;
+        images::add_file(&raw, tool, &content)?;
     }
-    Ok(())
+    images::add_state(&raw, fresh, &partition.protect)?;
+    let mut volume = FileVolume::open(&raw)?;
+    let bar = bar(&to.display().to_string(), fs::metadata(&raw)?.len());
+    let header = pack::pack(&mut volume, &partition.protect, to, |n| bar.inc(n))?;
+    bar.finish_and_clear();
+    fs::remove_file(raw)?;
+    Ok(header)
 }
 
 fn bar(what: &str, bytes: u64) -> ProgressBar {

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use knownstate_core::logic::{self, MbrCode, Program, Verb};
+use knownstate_core::logic::{self, MbrCode, Partition, Program, Verb};
 use knownstate_core::media::boot_sector;
-use knownstate_core::media::filesystem::{Filesystem, Volume};
+use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::mbr::CODE_BYTES;
 use knownstate_core::units::{Offset, SECTOR};
 
@@ -99,11 +99,13 @@ fn problems(source: &Source) -> Vec<String> {
         })
         .collect();
     let mut problems = collisions(program);
+    let mut homes = 0;
     for partition in program.partition_indexes().map(|p| program.partition(p)) {
         let Some(image) = &partition.image else { continue };
         let path = source.file(image);
-        if let Err(error) = examine(&path, partition.sectors.bytes(), booted.contains(partition.name.as_str())) {
-            problems.push(format!("partition {}: {}: {error:#}", partition.name, path.display()));
+        match examine(&path, partition, booted.contains(partition.name.as_str())) {
+            Ok(home) => homes += usize::from(home),
+            Err(error) => problems.push(format!("partition {}: {}: {error:#}", partition.name, path.display())),
         }
         problems.extend(
             partition
@@ -113,6 +115,9 @@ fn problems(source: &Source) -> Vec<String> {
                 .filter(|p| !p.is_file())
                 .map(|p| format!("partition {}: no tool {}", partition.name, p.display())),
         );
+    }
+    if homes == 0 && problems.is_empty() && program.steps().iter().any(|s| matches!(s.verb, Verb::Set(..))) {
+        problems.push("no image is a FAT or ext filesystem, so bstate.txt has no place anywhere".to_string());
     }
     for disk in program.disk_indexes().map(|d| program.disk(d)) {
         let MbrCode::File(file) = &disk.mbr else { continue };
@@ -127,7 +132,7 @@ fn problems(source: &Source) -> Vec<String> {
 /// Different images that would have one name on the CD, where the loader does not tell case.
 fn collisions(program: &Program) -> Vec<String> {
     let with_image =
-        || program.partition_indexes().map(|p| program.partition(p)).filter_map(|p| Some((p, p.image_path()?)));
+        || program.partition_indexes().filter_map(|p| Some((program.partition(p), program.image_path(p)?)));
     let mut problems = Vec::new();
     for (n, (a, path)) in with_image().enumerate() {
         for (b, other) in with_image().take(n) {
@@ -140,26 +145,29 @@ fn collisions(program: &Program) -> Vec<String> {
     problems
 }
 
-/// Whether an image can be restored and kept track of.
-fn examine(path: &Path, room: u64, booted: bool) -> Result<()> {
+/// Examines an image that has to be restored; whether bstate.txt has a place in it.
+fn examine(path: &Path, partition: &Partition, booted: bool) -> Result<bool> {
     if !path.exists() {
         bail!("no such file; put the image there, or say where it is with --images");
     }
     let mut volume = FileVolume::open(path)?;
-    let bytes = fs::metadata(path)?.len();
+    let (bytes, room) = (fs::metadata(path)?.len(), partition.sectors.bytes());
     if bytes > room {
         bail!("the image has {bytes} bytes, the partition {room}; make the partition larger");
     }
     if bytes == 0 || bytes % SECTOR as u64 != 0 {
         bail!("{bytes} bytes are not a whole number of 512-byte sectors");
     }
-    Filesystem::open(&mut volume).map_err(|e| {
-        anyhow::anyhow!("{e}; an image has to be a FAT or ext filesystem, so that bstate.txt has a place")
-    })?;
+    let home = match Filesystem::open(&mut volume) {
+        Ok(_) => true,
+        Err(FsError::Unknown) if partition.tools.is_empty() => false,
+        Err(FsError::Unknown) => bail!("tools can be added to a FAT or ext filesystem only"),
+        Err(error) => bail!("{error}; repair the image with fsck, or make it with other options"),
+    };
     let mut sector = [0; SECTOR];
     volume.read(Offset(0), &mut sector).map_err(|e| anyhow::anyhow!("boot sector: {e}"))?;
     if let (true, Some(fault)) = (booted, boot_sector::fault(&sector)) {
         bail!("{fault}; a step boots or verifies it, so install a boot loader in it (such as syslinux or extlinux)");
     }
-    Ok(())
+    Ok(home)
 }

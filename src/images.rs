@@ -1,24 +1,64 @@
 //! Partition images on their way to the CD: copied, and given what they lack.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use knownstate_core::bstate;
+use knownstate_core::layout::Layout;
+use knownstate_core::logic::Protect;
 use knownstate_core::media::filesystem::{Filesystem, FsError};
+use knownstate_core::table::{Form, SEALS, write};
+use knownstate_core::units::SECTOR;
 
 use crate::files::FileVolume;
 
 /// Files get this time, 2000-01-01 00:00 UTC, so that the same input gives the same ISO.
 pub const TIME: u64 = 946_684_800;
 
-/// Puts `bstate.txt` into the image at `path`, if it has none.
+/// Room in a seal that nothing needs yet, in bytes; their lengths are multiples of it.
+const SEAL_SLACK: usize = 8192;
+
+/// Puts what keeps state into the image at `path`, as far as it is not there: `bstate.txt`, and room for
+/// the seals that the system may write later. An image without a filesystem known here gets neither.
 ///
 /// # Errors
-/// When it has one that the loader can't use, or can't be given one.
-pub fn add_bstate(path: &Path, record: &bstate::Record) -> Result<()> {
+/// When there is something of that name that the loader can't use, or no room for `bstate.txt`.
+pub fn add_state(path: &Path, record: &bstate::Record, protect: &Protect) -> Result<()> {
+    let mut volume = FileVolume::open(path)?;
+    if matches!(Filesystem::open(&mut volume), Err(FsError::Unknown)) {
+        return Ok(());
+    }
+    add_bstate(path, record)?;
+    add_seals(path, protect)
+}
+
+/// Two empty seals, with room for twice as many chunks as the image has: writing them later allocates
+/// nothing, and so changes nothing that is sealed.
+fn add_seals(path: &Path, protect: &Protect) -> Result<()> {
+    let mut volume = FileVolume::open(path)?;
+    let layout = Layout::of(&mut volume).map_err(|e| anyhow!("{e}"))?;
+    let names = write::names(&layout, protect).len();
+    let chunks = write::chunks(&layout, protect).map_or(0, |chunks| chunks.len());
+    let room = 2 * (names + SECTOR * (1 + chunks.div_ceil(Form::Seal.entries()))) + SEAL_SLACK;
+    let seal = write::empty_seal(protect, room.next_multiple_of(SEAL_SLACK));
+    for name in SEALS {
+        let missing = {
+            let mut volume = FileVolume::open(path)?;
+            let filesystem = Filesystem::open(&mut volume).map_err(|e| anyhow!("{e}"))?;
+            matches!(filesystem.extents(&mut volume, name), Err(FsError::NotFound))
+        };
+        if missing {
+            add_file(path, name, &seal).context("the image needs room for two seals; make it larger")?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts `bstate.txt` into the image at `path`, if it has none.
+fn add_bstate(path: &Path, record: &bstate::Record) -> Result<()> {
     match find_bstate(path)? {
         Ok(bytes) if bytes == bstate::FILE_BYTES as u64 => return Ok(()),
         Ok(bytes) => bail!(
@@ -112,27 +152,6 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     permissions.set_readonly(false);
     fs::set_permissions(to, permissions)?;
     Ok(())
-}
-
-/// The SHA-256 of a file, in hexadecimal; `advance` is told of every part that was read.
-///
-/// # Errors
-/// When it can't be read.
-pub fn sha256(path: &Path, mut advance: impl FnMut(u64)) -> Result<String> {
-    use sha2::Digest;
-    use std::io::Read;
-    let mut file = File::open(path).with_context(|| format!("can't read {}", path.display()))?;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-        advance(n as u64);
-    }
-    Ok(hex(&hasher.finalize()))
 }
 
 /// Bytes as hexadecimal digits.

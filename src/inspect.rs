@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use knownstate_core::bstate::{self, Parsed, Record};
-use knownstate_core::logic;
+use knownstate_core::logic::{self, Program};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::iso9660::Iso;
 use knownstate_core::media::mbr::Mbr;
-use knownstate_core::steps::images::SUMS;
+use knownstate_core::table::Table;
 use knownstate_core::units::{Offset, SECTOR};
 
 use crate::files::{FileVolume, IsoFile};
@@ -44,14 +44,11 @@ fn iso(machine: &mut IsoFile, cd: &Iso) -> Result<bool> {
         Ok(bytes) => println!("loader  {} bytes, id {}", bytes.len(), hex(loader::id(&bytes).unwrap_or_default())),
         Err(error) => println!("loader  {error}"),
     }
-    let sums = cd.read_file(machine, SUMS, 1 << 20).unwrap_or_default();
-    for line in String::from_utf8_lossy(&sums).lines() {
-        println!("image   {line}");
-    }
     match logic::parse(&text) {
         Ok(program) => {
+            let good = images(machine, cd, &program);
             println!("{}, {} steps:\n{text}", logic::FILE, program.steps().len());
-            Ok(true)
+            Ok(good)
         }
         Err(diagnostics) => {
             for diagnostic in &diagnostics {
@@ -60,6 +57,41 @@ fn iso(machine: &mut IsoFile, cd: &Iso) -> Result<bool> {
             Ok(false)
         }
     }
+}
+
+/// The images of a CD, each a line; whether all of their tables are good.
+fn images(machine: &mut IsoFile, cd: &Iso, program: &Program) -> bool {
+    let mut paths: Vec<String> = program.partition_indexes().filter_map(|p| program.image_path(p)).collect();
+    paths.dedup();
+    let mut good = true;
+    for path in paths {
+        match Table::on_cd(machine, cd, &path).and_then(|image| describe(machine, &image)) {
+            Ok(line) => println!("image   {line}"),
+            Err(why) => {
+                println!("image   {why}");
+                good = false;
+            }
+        }
+    }
+    good
+}
+
+/// What an image or a seal describes, if all of its table is good.
+fn describe(machine: &mut IsoFile, table: &Table) -> Result<String, String> {
+    table.check_names(machine)?;
+    let mut entries = table.entries();
+    while entries.next(machine)?.is_some() {}
+    let header = &table.header;
+    Ok(format!(
+        "{}: {} sectors, {} of them in {} chunks, {} protected, {} bytes, SHA-256 {}",
+        table.name(),
+        header.sectors.0,
+        header.described,
+        header.chunks,
+        header.protected,
+        header.file_bytes,
+        hex(&header.identity)
+    ))
 }
 
 fn disk(path: &Path, volume: &mut FileVolume) -> Result<bool> {

@@ -7,6 +7,7 @@ mod images;
 mod inspect;
 mod iso;
 mod loader;
+mod pack;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

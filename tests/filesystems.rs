@@ -384,7 +384,7 @@ fn each_damaged_field_of_a_fat_is_named() {
     let fat16 = image(temporary.path(), 8192, "-F 16 -s 2");
     let fat16_entry = find(&fat16, b"BSTATE  TXT");
     let table = usize::from(fat16[14]) * SECTOR;
-    let unallocated = "file's first cluster is not allocated";
+    let unallocated = "file's cluster is not allocated";
     let unknown = |at: usize, byte: u8| Fault { at, bytes: vec![byte], error: FsError::Unknown };
     let first = usize::from(u16::from_le_bytes([fat16[fat16_entry + 26], fat16[fat16_entry + 27]]));
     provoke(
@@ -477,7 +477,7 @@ fn each_damaged_field_of_an_ext_is_named() {
             corrupt(root + 0x28 + 2, &[0], "a hole in the file"),
             corrupt(root + 0x28 + 12, &[1], "a hole in the file"),
             corrupt(entry - 8, &[0xFF; 4], "an inode number"),
-            corrupt(file, &[0, 0x41], "bstate.txt is no regular file"),
+            corrupt(file, &[0, 0x41], "no regular file"),
             corrupt(file + 0x28 + 16, &[1, 0x80], "an unwritten extent in the file"),
             corrupt(file + 0x28 + 20, &[0xFF; 4], block),
             corrupt(file + 4, &[0xFF, 1, 0, 0], "file is shorter than one sector"),

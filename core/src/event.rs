@@ -30,6 +30,8 @@ pub enum Event<'a> {
         percent: u8,
         /// Bytes a second since the step began.
         rate: u64,
+        /// Seconds that are left at this rate.
+        left: u64,
     },
     /// A word from the program itself, such as the version at the start.
     Note(&'a str),
@@ -61,10 +63,10 @@ impl fmt::Display for Event<'_> {
                 }
                 Ok(())
             }
-            Self::Progress { label, step, on, percent, rate } => {
+            Self::Progress { label, step, on, percent, rate, left } => {
                 // MiB/s with one decimal, in integers: the loader has no floating point.
                 let tenths = rate.saturating_mul(10) >> 20;
-                write!(f, "{label} {step}: {on} {percent}% {}.{} MiB/s", tenths / 10, tenths % 10)
+                write!(f, "{label} {step}: {on} {percent}% {}.{} MiB/s, {left} s left", tenths / 10, tenths % 10)
             }
             Self::Note(text) => write!(f, "- {text}"),
         }

@@ -19,11 +19,14 @@ pub mod bstate;
 pub mod bytes;
 pub mod disks;
 pub mod event;
+pub mod hash;
+pub mod layout;
 pub mod logic;
 pub mod machine;
 pub mod media;
 pub mod run;
 pub mod steps;
+pub mod table;
 pub mod units;
 
 pub use run::run;

@@ -8,6 +8,7 @@ use crate::logic::{self, PartitionIndex, Program, Step, Verb};
 use crate::machine::{Ending, Machine};
 use crate::media::iso9660::{CdError, Iso};
 use crate::steps::{Context, Outcome, name_of};
+use crate::table::unpack::Buffers;
 
 /// Steps of one run. A flow that takes more goes round in a circle.
 const MAX_STEPS: usize = 10_000;
@@ -15,15 +16,15 @@ const MAX_STEPS: usize = 10_000;
 const MAX_WAIT: u32 = 24 * 60 * 60;
 
 /// Runs logic.txt from the boot medium to its end. Whatever is wrong with it, the machine holds and
-/// says so, and nothing is written.
-pub fn run(machine: &mut dyn Machine) -> Ending {
+/// says so, and nothing is written. `buffers` is memory for large transfers.
+pub fn run(machine: &mut dyn Machine, buffers: Buffers<'_>) -> Ending {
     machine.tell(&Event::Note(concat!("Knownstate ", env!("CARGO_PKG_VERSION"))));
     let loaded = Iso::open(machine).map_err(|e| e.to_string()).and_then(|cd| {
         let program = load(machine, &cd)?;
         Ok((cd, program))
     });
     match loaded {
-        Ok((cd, program)) => follow(&mut Context::new(machine, cd, &program)),
+        Ok((cd, program)) => follow(&mut Context::new(machine, buffers, cd, &program)),
         Err(why) => {
             let step = format!("read {}", logic::FILE);
             machine.tell(&Event::Outcome { label: "-", step: &step, failed: true, reason: &why });
@@ -100,8 +101,7 @@ fn tell(context: &mut Context<'_>, step: &Step, outcome: &Outcome) {
 fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
     Next::Done(match &step.verb {
         Verb::VerifyMbr(disk) => context.verify_mbr(*disk),
-        // Until partitions have seals there is nothing that `quick` could leave out.
-        Verb::Verify { partition, quick: _ } => context.verify_partition(*partition),
+        Verb::Verify { partition, quick } => context.verify_partition(step, *partition, *quick),
         Verb::VerifyImages => context.verify_images(step),
         Verb::IfState(partition, state) => context.if_state(*partition, *state),
         Verb::IfFailures(partition, limit) => context.if_failures(*partition, *limit),
@@ -110,6 +110,7 @@ fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
         Verb::Set(partition, state) => context.set_state(at, *partition, *state),
         Verb::Activate(partition) => context.activate(*partition),
         Verb::RepairMbr(disk) => context.repair_mbr(*disk),
+        Verb::Heal { partition, from } => context.heal(step, *partition, *from),
         Verb::RestorePartition(partition) => context.restore_partition(step, *partition),
         Verb::RestoreDisk(disk) => context.restore_disk(step, *disk),
         Verb::Wait(seconds) => wait(context.machine, *seconds),
@@ -164,7 +165,7 @@ impl Verb {
     /// The partition whose fault it is when the step fails.
     fn partition(&self) -> Option<PartitionIndex> {
         match self {
-            Self::Verify { partition, .. } => Some(*partition),
+            Self::Verify { partition, .. } | Self::Heal { partition, .. } => Some(*partition),
             Self::Boot(partition) | Self::Activate(partition) | Self::RestorePartition(partition) => Some(*partition),
             _ => None,
         }

@@ -1,21 +1,22 @@
-//! The transfer buffer. BIOS drivers reach only conventional memory, some of them only through ISA
-//! DMA, so all data takes this way: 32 KiB, aligned, in the first MiB.
+//! Memory for transfers. BIOS drivers reach only conventional memory, some of them only through ISA DMA,
+//! which can't cross a 64 KiB border.
+//!
+//! core's two large buffers are such memory themselves, so what they hold is moved without a copy. All
+//! other data takes the way through the bounce buffer.
 
-use crate::memory::{BOUNCE, BOUNCE_BYTES};
+use crate::memory::{BOUNCE, BOUNCE_BYTES, BUFFERS, BUFFERS_BYTES};
+use knownstate_core::table::unpack::BUFFER_BYTES;
 
-// Aligned to its power-of-two size, the buffer can't cross a 64 KiB boundary.
+/// Borders that no transfer may cross.
+const BORDER: usize = 0x1_0000;
+
+// Aligned to its power-of-two size, the bounce buffer can't cross a border, and neither can anything in
+// one of the two halves of core's memory.
 const _: () = assert!(BOUNCE_BYTES.is_power_of_two() && BOUNCE.is_multiple_of(BOUNCE_BYTES));
+const _: () = assert!(BUFFERS_BYTES as usize == BUFFER_BYTES && BUFFERS.is_multiple_of(BORDER as u32));
 
-/// How much of each sector's head and tail is marked before a read.
-const MARK_BYTES: usize = 16;
-
-/// The buffer's address for the BIOS.
-pub const ADDRESS: u32 = BOUNCE;
-
-/// The buffer. There is one, and whoever has the value has the memory.
-pub struct Bounce {
-    nonce: u64,
-}
+/// The bounce buffer. There is one, and whoever has the value has the memory.
+pub struct Bounce(());
 
 impl Bounce {
     /// The buffer's length in bytes.
@@ -26,38 +27,30 @@ impl Bounce {
     /// # Safety
     /// To be called once.
     pub const unsafe fn take() -> Self {
-        Self { nonce: 0x9E37_79B9_7F4A_7C15 }
+        Self(())
     }
 
-    /// The first `length` bytes.
+    /// The first `length` bytes, or all if there are fewer.
     pub fn bytes(&mut self, length: usize) -> &mut [u8] {
-        assert!(length <= Self::BYTES);
         // SAFETY: the memory map gives this range to the buffer alone, `&mut self` to one user at a
-        // time; the BIOS writes there only during a call, and no such reference lives across one.
-        unsafe { core::slice::from_raw_parts_mut(BOUNCE as *mut u8, length) }
+        // time; the BIOS writes there only during a call that was given it.
+        unsafe { core::slice::from_raw_parts_mut(BOUNCE as *mut u8, length.min(Self::BYTES)) }
     }
+}
 
-    /// Marks the sectors before a read, with a pattern that is new each time: some BIOSes report
-    /// success without having moved anything.
-    pub fn mark(&mut self, length: usize, sector: usize) {
-        self.nonce = self.nonce.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
-        let mark = self.pattern();
-        for slot in self.bytes(length).chunks_exact_mut(sector) {
-            slot[..MARK_BYTES].copy_from_slice(&mark);
-            slot[sector - MARK_BYTES..].copy_from_slice(&mark);
-        }
-    }
+/// Core's memory for large transfers.
+///
+/// # Safety
+/// To be called once, when the packed stage2 that stood there is unpacked.
+pub unsafe fn buffers() -> &'static mut [u8; BUFFER_BYTES] {
+    // SAFETY: the memory map gives this range to nobody else from now on, and the caller promises that
+    // nobody gets it twice. Every bit pattern is a valid byte.
+    unsafe { &mut *(BUFFERS as *mut [u8; BUFFER_BYTES]) }
+}
 
-    /// Whether a sector still has its mark, at both ends: then it was not read.
-    pub fn is_marked(&mut self, length: usize, sector: usize) -> bool {
-        let mark = self.pattern();
-        self.bytes(length).chunks_exact(sector).any(|slot| slot.starts_with(&mark) && slot.ends_with(&mark))
-    }
-
-    fn pattern(&self) -> [u8; MARK_BYTES] {
-        let mut mark = [0; MARK_BYTES];
-        mark[..8].copy_from_slice(&self.nonce.to_le_bytes());
-        mark[8..].copy_from_slice(&(!self.nonce).to_le_bytes());
-        mark
-    }
+/// Whether the BIOS may move data straight to or from there.
+pub fn is_reachable(data: &[u8]) -> bool {
+    let (first, last) = (data.as_ptr() as usize, data.as_ptr() as usize + data.len().max(1) - 1);
+    let inside = first >= BUFFERS as usize && last < (BUFFERS + BUFFERS_BYTES) as usize;
+    inside && first / BORDER == last / BORDER && first.is_multiple_of(16)
 }

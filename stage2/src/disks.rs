@@ -67,8 +67,7 @@ fn probe(number: u8, boot_drive: u8) -> Option<Disk> {
     }
     let boot_medium = number == boot_drive;
     let info = DiskInfo { drive: number, sectors: parameters.sectors, boot_medium, writable: !boot_medium };
-    let most = (Bounce::BYTES / SECTOR) as u16;
-    let drive = Drive { number, kind: Kind::HardDisk, block: SECTOR, pace: Pace::at_most(most) };
+    let drive = Drive { number, kind: Kind::HardDisk, block: SECTOR, pace: Pace::of_blocks(SECTOR) };
     Some(Disk { info, drive, written: false, proven: 0 })
 }
 

@@ -4,7 +4,14 @@
 use crate::bios::int13::{self, Direction};
 use crate::bounce::{self, Bounce};
 use crate::clock;
+use core::sync::atomic::{AtomicU32, Ordering};
 use knownstate_core::machine::IoError;
+
+/// The most that a BIOS moves at once, in bytes: SeaBIOS refuses more, and ISA DMA can't.
+const MOST_BYTES: usize = 0x1_0000;
+
+/// How much of each block's head and tail is marked before a read.
+const MARK_BYTES: usize = 8;
 
 /// Tries at the same size; then the size is halved, and what fails at the smallest size fails.
 const TRIES: u8 = 2;
@@ -55,8 +62,10 @@ impl Pace {
     /// So many transfers without an error, and the size is doubled.
     const RECOVERY: u8 = 16;
 
-    /// At most `most` blocks at once.
-    pub const fn at_most(most: u16) -> Self {
+    /// As many blocks of so many bytes as any BIOS moves at once. One that moves fewer says so, or is found
+    /// out; what works is remembered.
+    pub const fn of_blocks(bytes: usize) -> Self {
+        let most = (MOST_BYTES / bytes) as u16;
         Self { most, now: most, good: 0 }
     }
 
@@ -82,10 +91,15 @@ impl Drive {
     pub fn read(&mut self, bounce: &mut Bounce, first: u64, into: &mut [u8]) -> Result<(), IoError> {
         let (mut at, mut rest) = (first, into);
         while !rest.is_empty() {
-            let count = self.piece(bounce, Direction::Read, at, rest.len(), &[])?;
-            let (now, later) = rest.split_at_mut(usize::from(count) * self.block);
-            now.copy_from_slice(bounce.bytes(now.len()));
-            (at, rest) = (at + u64::from(count), later);
+            let moved = if bounce::is_reachable(rest) {
+                self.piece(at, &mut Memory::Into(rest))?
+            } else {
+                let low = bounce.bytes(rest.len());
+                let moved = self.piece(at, &mut Memory::Into(low))?;
+                rest[..moved].copy_from_slice(&low[..moved]);
+                moved
+            };
+            (at, rest) = (at + (moved / self.block) as u64, &mut rest[moved..]);
         }
         Ok(())
     }
@@ -94,31 +108,31 @@ impl Drive {
     pub fn write(&mut self, bounce: &mut Bounce, first: u64, data: &[u8]) -> Result<(), IoError> {
         let (mut at, mut rest) = (first, data);
         while !rest.is_empty() {
-            let count = self.piece(bounce, Direction::Write, at, rest.len(), rest)?;
-            (at, rest) = (at + u64::from(count), &rest[usize::from(count) * self.block..]);
+            let low = if bounce::is_reachable(rest) {
+                rest
+            } else {
+                let low = bounce.bytes(rest.len());
+                low.copy_from_slice(&rest[..low.len()]);
+                &*low
+            };
+            let moved = self.piece(at, &mut Memory::From(low))?;
+            (at, rest) = (at + (moved / self.block) as u64, &rest[moved..]);
         }
         Ok(())
     }
 
-    /// Moves the first piece of `length` bytes and says how many blocks that was: as many as fit, fewer
-    /// after errors, since firmware has limits that it doesn't tell.
-    fn piece(
-        &mut self,
-        bounce: &mut Bounce,
-        direction: Direction,
-        at: u64,
-        length: usize,
-        data: &[u8],
-    ) -> Result<u16, IoError> {
-        let wanted = u16::try_from(length / self.block).unwrap_or(u16::MAX);
+    /// Moves the first piece of some memory and says how many bytes that was: as many as fit, fewer after
+    /// errors, since firmware has limits that it doesn't tell.
+    fn piece(&mut self, at: u64, memory: &mut Memory<'_>) -> Result<usize, IoError> {
+        let wanted = u16::try_from(memory.bytes().len() / self.block).unwrap_or(u16::MAX);
         let first = wanted.min(self.pace.now).max(1);
         let mut count = first;
         let end = clock::now().saturating_add(PATIENCE);
         let (mut failures, mut here) = (0_u8, 0_u8);
         loop {
-            let Err(error) = self.once(bounce, direction, at, count, data) else {
+            let Err(error) = self.once(at, count, memory) else {
                 self.pace.learn(count, count < first);
-                return Ok(count);
+                return Ok(usize::from(count) * self.block);
             };
             (failures, here) = (failures.saturating_add(1), here + 1);
             let last_size = count == 1;
@@ -137,18 +151,18 @@ impl Drive {
         }
     }
 
-    /// One call, with its data moved through the bounce buffer.
-    fn once(&self, bounce: &mut Bounce, direction: Direction, at: u64, count: u16, data: &[u8]) -> Result<(), IoError> {
-        let length = usize::from(count) * self.block;
-        match direction {
-            Direction::Read => bounce.mark(length, self.block),
-            Direction::Write => bounce.bytes(length).copy_from_slice(&data[..length]),
+    /// One call.
+    fn once(&self, at: u64, count: u16, memory: &mut Memory<'_>) -> Result<(), IoError> {
+        match memory {
+            Memory::From(data) => int13::transfer(Direction::Write, self.number, at, count, data.as_ptr() as u32),
+            Memory::Into(into) => {
+                let into = into.get_mut(..usize::from(count) * self.block).ok_or(IoError::OutOfRange)?;
+                let mark = mark(into, self.block);
+                let address = into.as_mut_ptr() as u32;
+                int13::transfer(Direction::Read, self.number, at, count, address)?;
+                if is_marked(into, self.block, &mark) { Err(IoError::Short) } else { Ok(()) }
+            }
         }
-        int13::transfer(direction, self.number, at, count, bounce::ADDRESS)?;
-        if direction == Direction::Read && bounce.is_marked(length, self.block) {
-            return Err(IoError::Short);
-        }
-        Ok(())
     }
 
     /// Between two tries. The first failure is often a transient one: no reset yet.
@@ -159,4 +173,44 @@ impl Drive {
             Kind::HardDisk => {}
         }
     }
+}
+
+/// Memory that the BIOS reaches.
+enum Memory<'m> {
+    /// To be read into.
+    Into(&'m mut [u8]),
+    /// To be written from.
+    From(&'m [u8]),
+}
+
+impl Memory<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Into(bytes) => bytes,
+            Self::From(bytes) => bytes,
+        }
+    }
+}
+
+/// Marks both ends of every block before a read, with a pattern that is new each time: some BIOSes report
+/// success without having moved anything.
+#[inline(never)]
+fn mark(blocks: &mut [u8], block: usize) -> [u8; MARK_BYTES] {
+    static NONCE: AtomicU32 = AtomicU32::new(0x9E37_79B9);
+    let nonce = NONCE.load(Ordering::Relaxed).wrapping_mul(0x4C95_7F2D).wrapping_add(0x1405_7B7F);
+    NONCE.store(nonce, Ordering::Relaxed);
+    let mut mark = [0; MARK_BYTES];
+    mark[..4].copy_from_slice(&nonce.to_le_bytes());
+    mark[4..].copy_from_slice(&(!nonce).to_le_bytes());
+    for slot in blocks.chunks_exact_mut(block) {
+        slot[..MARK_BYTES].copy_from_slice(&mark);
+        slot[block - MARK_BYTES..].copy_from_slice(&mark);
+    }
+    mark
+}
+
+/// Whether a block still has its mark, at both ends: then it was not read.
+#[inline(never)]
+fn is_marked(blocks: &[u8], block: usize, mark: &[u8; MARK_BYTES]) -> bool {
+    blocks.chunks_exact(block).any(|slot| slot[..MARK_BYTES] == *mark && slot[block - MARK_BYTES..] == *mark)
 }

@@ -12,9 +12,6 @@ use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine};
 use knownstate_core::media::region::Write;
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
 
-/// Blocks of 2048 bytes in one read: more fail on some firmware.
-const CD_MOST: u16 = (Bounce::BYTES / CD_SECTOR) as u16;
-
 /// Beeps in a row at most.
 const MAX_BEEPS: u8 = 10;
 
@@ -31,7 +28,7 @@ impl Bios {
     pub fn new(boot: BootInfo, bounce: Bounce) -> Self {
         // A medium that counts in 512-byte blocks is a disk as far as the BIOS goes.
         let (kind, block) = if boot.shift == 0 { (Kind::Cd, CD_SECTOR) } else { (Kind::HardDisk, SECTOR) };
-        let cd = Drive { number: boot.drive, kind, block, pace: Pace::at_most(CD_MOST << boot.shift) };
+        let cd = Drive { number: boot.drive, kind, block, pace: Pace::of_blocks(block) };
         Self { boot, bounce, cd, disks: None }
     }
 

@@ -38,7 +38,9 @@ use bounce::Bounce;
 use handoff::Found;
 use knownstate_core::event::Event;
 use knownstate_core::machine::{Ending, Machine};
+use knownstate_core::table::unpack::Buffers;
 use machine::Bios;
+use memory::{BUFFERS, BUFFERS_BYTES, bda};
 use panic::die;
 
 #[cfg(not(feature = "selftest"))]
@@ -63,10 +65,15 @@ extern "C" fn stage2_main() -> ! {
     if let Err(bytes) = heap::create() {
         die(format_args!("only {} KiB of memory above 1 MiB", bytes / 1024));
     }
-    // SAFETY: this is the only place that takes the buffer, and it is reached once.
-    let bounce = unsafe { Bounce::take() };
+    let conventional = u32::from(bda::<u16>(0x13)) * 1024;
+    if conventional < BUFFERS + BUFFERS_BYTES {
+        die(format_args!("only {} KiB of memory below 640 KiB", conventional / 1024));
+    }
+    // SAFETY: this is the only place that takes the buffers, and it is reached once; stage2 runs, so it is
+    // unpacked.
+    let (bounce, buffers) = unsafe { (Bounce::take(), bounce::buffers()) };
     let mut machine = Bios::new(BootInfo::take(), bounce);
-    let ending = run(&mut machine);
+    let ending = run(&mut machine, Buffers::new(buffers));
     obey(&mut machine, found, ending)
 }
 

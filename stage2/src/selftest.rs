@@ -8,13 +8,14 @@ use alloc::string::String;
 use alloc::vec;
 use knownstate_core::event::Event;
 use knownstate_core::machine::{DiskId, Ending, HandOff, Machine};
+use knownstate_core::table::unpack::Buffers;
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
 
 /// The application identifier in the primary volume descriptor (ECMA-119 section 8.4.22).
 const APPLICATION: core::ops::Range<usize> = 574..702;
 
 /// Shows, then ends.
-pub fn run(machine: &mut dyn Machine) -> Ending {
+pub fn run(machine: &mut dyn Machine, _: Buffers<'_>) -> Ending {
     let boot = BootInfo::take();
     let (found, drive, shift) = (char::from(boot.found), boot.drive, boot.shift);
     say(machine, &format!("booted from {drive:02X}, shift {shift}, found by {found} at {}", boot.loader));

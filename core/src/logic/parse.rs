@@ -15,12 +15,12 @@ use crate::bstate::{self, State};
 use crate::units::{Lba, SectorCount};
 
 /// Every word that a step may begin with.
-const VERBS: [&str; 13] = [
-    "verify", "if", "set", "activate", "boot", "repair", "restore", "wait", "notify", "goto", "restart", "hold",
-    "poweroff",
+const VERBS: [&str; 14] = [
+    "verify", "if", "set", "activate", "boot", "repair", "heal", "restore", "wait", "notify", "goto", "restart",
+    "hold", "poweroff",
 ];
 /// Words of the language that this version does not carry out yet.
-const LATER: [&str; 2] = ["heal", "watchdog"];
+const LATER: [&str; 1] = ["watchdog"];
 /// Words that begin a declaration.
 const DECLARATIONS: [&str; 3] = ["logic", "disk", "partition"];
 /// Longest file name that stands on the CD as it is (ECMA-119 section 7.5.1: 30 characters and a dot),
@@ -366,6 +366,7 @@ impl Parser {
                 line.keyword("mbr")?;
                 self.of_disk(line).map(Verb::RepairMbr)
             }
+            "heal" => self.heal(line),
             "restore" => self.restore(line),
             "wait" => line.number("a number of seconds").map(Verb::Wait),
             "notify" => text(line).map(Verb::Notify),
@@ -403,6 +404,20 @@ impl Parser {
         line.keyword("below")?;
         let limit = line.number("a number")?;
         Ok(if failures { Verb::IfFailures(partition, limit) } else { Verb::IfCrashes(partition, limit) })
+    }
+
+    fn heal(&self, line: &mut Line<'_>) -> Parsed<Verb> {
+        let partition = self.partition_named(line)?;
+        if !line.take_if("from") {
+            return Ok(Verb::Heal { partition, from: None });
+        }
+        let word = line.here();
+        let from = self.partition_named(line)?;
+        if from == partition {
+            let help = format_args!("name another partition that holds the same system");
+            return Err(line.wrong(&word, format_args!("a partition can't be healed from itself"), help));
+        }
+        Ok(Verb::Heal { partition, from: Some(from) })
     }
 
     #[inline(never)]

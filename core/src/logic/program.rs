@@ -82,16 +82,6 @@ pub struct Partition {
     pub tools: Vec<String>,
 }
 
-impl Partition {
-    /// Where the CD keeps its image: a partition with tools has an image of its own, which
-    /// `knownstate build` made of the declared one and the tools.
-    #[must_use]
-    pub fn image_path(&self) -> Option<String> {
-        let image = self.image.as_ref()?;
-        Some(if self.tools.is_empty() { format!("images/{image}") } else { format!("images/{image}.{}", self.name) })
-    }
-}
-
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -122,6 +112,13 @@ pub enum Verb {
     Boot(PartitionIndex),
     /// `repair mbr of D`
     RepairMbr(DiskIndex),
+    /// `heal P [from Q]`
+    Heal {
+        /// The partition.
+        partition: PartitionIndex,
+        /// The partition whose copy is taken where it is whole.
+        from: Option<PartitionIndex>,
+    },
     /// `restore P`
     RestorePartition(PartitionIndex),
     /// `restore D`
@@ -180,6 +177,17 @@ impl Program {
     #[must_use]
     pub fn partition(&self, index: PartitionIndex) -> &Partition {
         &self.partitions[index.0]
+    }
+
+    /// Where the CD keeps a partition's image. Partitions share one if they get the same content and protect
+    /// the same of it; what differs from the first one of the same name has an image of its own.
+    #[must_use]
+    pub fn image_path(&self, index: PartitionIndex) -> Option<String> {
+        let declared = self.partition(index);
+        let image = declared.image.as_ref()?;
+        let first = self.partitions.iter().find(|p| p.image.as_ref() == Some(image)).unwrap_or(declared);
+        let same = (&first.tools, &first.protect) == (&declared.tools, &declared.protect);
+        Some(if same { format!("images/{image}") } else { format!("images/{image}.{}", declared.name) })
     }
 
     /// Every declared disk.

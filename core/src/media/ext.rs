@@ -4,42 +4,44 @@
 //! "Inode Table", "Extent Tree", "Linear Directories"); field names are its own. Nothing here reads
 //! the journal: a file's data block that was allocated when the image was made stays where it is.
 
+use alloc::vec::Vec;
+
 use crate::bytes::{u8_at, u16_at, u32_at, u64_split};
-use crate::media::filesystem::{FileStart, FsError, Volume, read};
-use crate::units::{Offset, SECTOR};
+use crate::media::filesystem::{FileMap, FileStart, FsError, MAX_PIECES, Volume, read};
+use crate::units::{Offset, SECTOR, SectorCount};
 
 /// Features (`s_feature_incompat`) under which what is read here stays where it is described:
-/// FILETYPE, RECOVER, EXTENTS, 64BIT, FLEX_BG, EA_INODE, CSUM_SEED, LARGEDIR, INLINE_DATA, ENCRYPT.
+/// FILETYPE, RECOVER, EXTENTS, 64BIT, MMP, FLEX_BG, EA_INODE, CSUM_SEED, LARGEDIR, INLINE_DATA, ENCRYPT.
 /// The last two are looked at again at each file.
-const KNOWN_INCOMPAT: u32 = 0x2 | 0x4 | 0x40 | 0x80 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000;
+const KNOWN_INCOMPAT: u32 = 0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000;
 /// `s_feature_incompat`: the journal has to be replayed.
 const INCOMPAT_RECOVER: u32 = 0x4;
 /// `s_feature_incompat`: group descriptors are `s_desc_size` bytes long.
 const INCOMPAT_64BIT: u32 = 0x80;
 /// `i_flags`: the inode maps its blocks by an extent tree.
-const EXTENTS_FL: u32 = 0x8_0000;
+pub(crate) const EXTENTS_FL: u32 = 0x8_0000;
 /// `i_flags` of files whose first data block must not be overwritten in place: compressed (4),
 /// immutable (10h), encrypted (800h), data journalled (4000h), verity (10_0000h), inline (1000_0000h).
 const REFUSED_FL: u32 = 0x4 | 0x10 | 0x800 | 0x4000 | 0x10_0000 | 0x1000_0000;
 /// The root directory's inode.
-const ROOT: u32 = 2;
+pub(crate) const ROOT: u32 = 2;
 /// The largest block size, 64 KiB: `s_log_block_size` 6.
 const MAX_LOG_BLOCK_SIZE: u32 = 6;
 /// How much of the root directory is looked through: 4 MiB.
 const MAX_DIRECTORY_BYTES: u64 = 4 << 20;
 /// `i_block`, the 60 bytes that hold block numbers or the root of the extent tree.
-const I_BLOCK: usize = 0x28;
+pub(crate) const I_BLOCK: usize = 0x28;
 
 /// An ext filesystem whose superblock and first group descriptor were checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Ext {
     /// 512-byte sectors in a block.
-    block_sectors: u64,
-    blocks: u64,
-    inodes: u32,
-    inodes_per_group: u32,
-    inode_bytes: u64,
-    descriptor_bytes: u64,
+    pub(crate) block_sectors: u64,
+    pub(crate) blocks: u64,
+    pub(crate) inodes: u32,
+    pub(crate) inodes_per_group: u32,
+    pub(crate) inode_bytes: u64,
+    pub(crate) descriptor_bytes: u64,
     wide: bool,
     /// The journal holds changes that the blocks read here do not show yet (`INCOMPAT_RECOVER`).
     pub(super) needs_recovery: bool,
@@ -60,6 +62,16 @@ impl Inode {
     }
     fn block_map(&self) -> &[u8] {
         &self.0[I_BLOCK..I_BLOCK + 60]
+    }
+    /// The same, if it is a file with blocks that hold its content as it is.
+    fn usable(self) -> Result<Self, FsError> {
+        if self.mode() & 0xF000 != 0x8000 {
+            return Err(FsError::Corrupt("no regular file"));
+        }
+        if self.flags() & REFUSED_FL != 0 {
+            return Err(FsError::Unsupported("file is inline, encrypted, compressed, immutable or journalled"));
+        }
+        Ok(self)
     }
 }
 
@@ -172,29 +184,53 @@ impl Ext {
         Ok(Inode(inode))
     }
 
-    /// The volume's sector where the file's block `logical` stands.
-    fn map(&self, volume: &mut dyn Volume, inode: &Inode, logical: u32) -> Result<Offset, FsError> {
+    /// The volume's sector where the file's block `logical` stands, and how many of its blocks stand
+    /// there: one at least.
+    fn map(&self, volume: &mut dyn Volume, inode: &Inode, logical: u32) -> Result<(Offset, u32), FsError> {
         if inode.flags() & EXTENTS_FL != 0 {
             return self.map_extent(volume, inode, logical);
         }
         if logical < 12 {
-            return self.block(u64::from(u32_at(inode.block_map(), logical as usize * 4)));
+            return self.pieces(&inode.block_map()[..48], logical as usize * 4);
         }
-        // Only a large root directory gets here; one level of indirection covers 268 KiB of it at the
-        // least, more than anybody's root directory.
-        let slot = u64::from(logical - 12);
-        let per_block = self.block_sectors * SECTOR as u64 / 4;
-        if slot >= per_block {
-            return Err(FsError::Unsupported("a root directory with double indirect blocks"));
+        let per_block = (self.block_sectors * (SECTOR as u64 / 4)) as u32;
+        let slot = logical - 12;
+        if slot < per_block {
+            return self.indirect(volume, u32_at(inode.block_map(), 12 * 4), slot);
         }
-        let indirect = self.block(u64::from(u32_at(inode.block_map(), 12 * 4)))?;
-        let mut number = [0; 4];
-        Self::bytes_at(volume, indirect.0 * SECTOR as u64 + slot * 4, &mut number)?;
-        self.block(u64::from(u32_at(&number, 0)))
+        // At most 16384 pointers in a block of 64 KiB, so their square fits. From 64 MiB on at the least.
+        let slot = slot - per_block;
+        if slot >= per_block * per_block {
+            return Err(FsError::Unsupported("a file with triple indirect blocks"));
+        }
+        let middle = self.indirect(volume, u32_at(inode.block_map(), 13 * 4), slot / per_block)?.0;
+        self.indirect(volume, (middle.0 / self.block_sectors) as u32, slot % per_block)
+    }
+
+    /// Follows pointer number `slot` of an indirect block.
+    fn indirect(&self, volume: &mut dyn Volume, block: u32, slot: u32) -> Result<(Offset, u32), FsError> {
+        let mut sector = [0; SECTOR];
+        let (at, byte) = (self.block(u64::from(block))?, slot as usize * 4);
+        read(volume, Offset(at.0 + (byte / SECTOR) as u64), &mut sector)?;
+        self.pieces(&sector, byte % SECTOR)
+    }
+
+    /// Follows the pointer at byte `at` of `pointers`; the ones behind it may continue it.
+    fn pieces(&self, pointers: &[u8], at: usize) -> Result<(Offset, u32), FsError> {
+        let first = u32_at(pointers, at);
+        let mut count = 1;
+        for next in pointers[at..].as_chunks::<4>().0.iter().skip(1) {
+            let block = first.wrapping_add(count);
+            if u32::from_le_bytes(*next) != block || u64::from(block) >= self.blocks {
+                break;
+            }
+            count += 1;
+        }
+        Ok((self.block(u64::from(first))?, count))
     }
 
     /// Walks the extent tree ("Extent Tree": a 12-byte header, then 12-byte entries).
-    fn map_extent(&self, volume: &mut dyn Volume, inode: &Inode, logical: u32) -> Result<Offset, FsError> {
+    fn map_extent(&self, volume: &mut dyn Volume, inode: &Inode, logical: u32) -> Result<(Offset, u32), FsError> {
         let mut node = inode.block_map().to_vec();
         // eh_depth is at most 5; it must shrink at each level, so this ends.
         for level in (0..=5_u16).rev() {
@@ -221,7 +257,7 @@ impl Ext {
     }
 
     /// `ext4_extent`: ee_block, ee_len, ee_start_hi, ee_start_lo.
-    fn leaf(&self, entry: &[u8; 12], logical: u32) -> Result<Offset, FsError> {
+    fn leaf(&self, entry: &[u8; 12], logical: u32) -> Result<(Offset, u32), FsError> {
         let within = logical - u32_at(entry, 0).min(logical);
         let length = u16_at(entry, 4);
         // More than 32768 marks an extent that was allocated and never written.
@@ -232,7 +268,9 @@ impl Ext {
             return Err(FsError::Corrupt("a hole in the file"));
         }
         let start = u64::from(u32_at(entry, 8)) | u64::from(u16_at(entry, 6)) << 32;
-        self.block(start + u64::from(within))
+        let count = u32::from(length) - within;
+        self.block(start + u64::from(length) - 1)?;
+        Ok((self.block(start + u64::from(within))?, count))
     }
 
     /// Finds `name` in the root directory.
@@ -240,13 +278,40 @@ impl Ext {
     /// # Errors
     /// [`FsError::NotFound`], or why the file can't be used.
     pub fn find(&self, volume: &mut dyn Volume, name: &str) -> Result<FileStart, FsError> {
+        let inode = self.lookup(volume, name)?;
+        Ok(FileStart { at: self.map(volume, &inode, 0)?.0, bytes: inode.bytes() })
+    }
+
+    /// Finds all of the file `name` of the root directory.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why the file can't be used.
+    pub fn extents(&self, volume: &mut dyn Volume, name: &str) -> Result<FileMap, FsError> {
+        let inode = self.lookup(volume, name)?;
+        let mut map = FileMap { bytes: inode.bytes(), runs: Vec::new() };
+        let (mut left, mut logical) = (SectorCount::holding(map.bytes).0, 0_u32);
+        for _ in 0..MAX_PIECES {
+            if left == 0 {
+                return Ok(map);
+            }
+            let (at, blocks) = self.map(volume, &inode, logical)?;
+            let sectors = left.min(u64::from(blocks) * self.block_sectors);
+            map.push(at, sectors)?;
+            left -= sectors;
+            logical = logical.saturating_add(blocks);
+        }
+        Err(FsError::Unsupported("a file in too many pieces"))
+    }
+
+    /// The inode of the regular file `name` of the root directory.
+    #[inline(never)]
+    fn lookup(&self, volume: &mut dyn Volume, name: &str) -> Result<Inode, FsError> {
         let root = self.inode(volume, ROOT)?;
         let blocks = root.bytes().min(MAX_DIRECTORY_BYTES) / (self.block_sectors * SECTOR as u64);
         for logical in 0..u32::try_from(blocks).unwrap_or(0) {
-            let block = self.map(volume, &root, logical)?;
+            let block = self.map(volume, &root, logical)?.0;
             if let Some(number) = self.search(volume, block, name)? {
-                let inode = self.inode(volume, number)?;
-                return self.start_of(volume, &inode);
+                return self.inode(volume, number)?.usable();
             }
         }
         Err(FsError::NotFound)
@@ -272,15 +337,5 @@ impl Ext {
             at += length;
         }
         Ok(None)
-    }
-
-    fn start_of(&self, volume: &mut dyn Volume, inode: &Inode) -> Result<FileStart, FsError> {
-        if inode.mode() & 0xF000 != 0x8000 {
-            return Err(FsError::Corrupt("bstate.txt is no regular file"));
-        }
-        if inode.flags() & REFUSED_FL != 0 {
-            return Err(FsError::Unsupported("file is inline, encrypted, compressed, immutable or journalled"));
-        }
-        Ok(FileStart { at: self.map(volume, inode, 0)?, bytes: inode.bytes() })
     }
 }

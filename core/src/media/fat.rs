@@ -3,35 +3,62 @@
 //! Layouts: Microsoft "FAT: General Overview of On-Disk Format" 1.03 (fatgen103), sections "Boot
 //! Sector and BPB", "FAT Type Determination" and "FAT Directory Structure"; field names are its own.
 
+use alloc::vec::Vec;
+
 use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::media::boot_sector;
-use crate::media::filesystem::{FileStart, FsError, Volume, read};
-use crate::units::{Offset, SECTOR};
+use crate::media::filesystem::{FileMap, FileStart, FsError, Volume, read};
+use crate::units::{Offset, SECTOR, SectorCount};
 
 /// How wide a table entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Width {
+pub(crate) enum Width {
     Fat12,
     Fat16,
     Fat32,
 }
 
+/// The part of the table that was read last: chains mostly stay within a sector.
+pub(crate) struct Table {
+    /// The volume's sector where it begins, and how many of them it holds: none at first.
+    sector: u64,
+    sectors: usize,
+    bytes: [u8; 2 * SECTOR],
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self { sector: 0, sectors: 0, bytes: [0; 2 * SECTOR] }
+    }
+
+    /// Has `sectors` (1 or 2) from `sector` on.
+    fn load(&mut self, volume: &mut dyn Volume, sector: u64, sectors: usize) -> Result<&[u8], FsError> {
+        if self.sector != sector || self.sectors < sectors {
+            self.sectors = 0;
+            read(volume, Offset(sector), &mut self.bytes[..sectors * SECTOR])?;
+            (self.sector, self.sectors) = (sector, sectors);
+        }
+        Ok(&self.bytes)
+    }
+}
+
 /// A FAT volume whose BPB was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Fat {
-    width: Width,
-    sectors_per_cluster: u64,
+    pub(crate) width: Width,
+    pub(crate) sectors_per_cluster: u64,
     /// First sector of the first FAT.
-    fat: u64,
+    pub(crate) fat: u64,
     /// First sector of the root directory (FAT12/16).
-    root: u64,
+    pub(crate) root: u64,
     /// Sectors of the root directory (FAT12/16); 0 on FAT32.
-    root_sectors: u64,
+    pub(crate) root_sectors: u64,
     /// First cluster of the root directory (FAT32).
-    root_cluster: u32,
+    pub(crate) root_cluster: u32,
     /// First sector of cluster 2.
-    data: u64,
-    clusters: u32,
+    pub(crate) data: u64,
+    /// How many clusters there are; the first is number 2.
+    pub(crate) clusters: u32,
 }
 
 impl Fat {
@@ -119,16 +146,16 @@ impl Fat {
         }
     }
 
-    fn cluster_valid(&self, cluster: u32) -> bool {
+    pub(crate) fn cluster_valid(&self, cluster: u32) -> bool {
         cluster >= 2 && cluster - 2 < self.clusters
     }
 
-    fn cluster_start(&self, cluster: u32) -> u64 {
+    pub(crate) fn cluster_start(&self, cluster: u32) -> u64 {
         self.data + u64::from(cluster.saturating_sub(2)) * self.sectors_per_cluster
     }
 
     /// The table's entry for `cluster`, with FAT32's upper four bits masked off.
-    fn entry(&self, volume: &mut dyn Volume, cluster: u32) -> Result<u32, FsError> {
+    pub(crate) fn entry(&self, volume: &mut dyn Volume, table: &mut Table, cluster: u32) -> Result<u32, FsError> {
         let byte = match self.width {
             Width::Fat12 => u64::from(cluster) + u64::from(cluster) / 2,
             Width::Fat16 => u64::from(cluster) * 2,
@@ -137,14 +164,12 @@ impl Fat {
         let sector = self.fat + byte / SECTOR as u64;
         let at = (byte % SECTOR as u64) as usize;
         // A FAT12 entry may straddle two sectors; both are inside, since data follows the table.
-        let mut two = [0; 2 * SECTOR];
-        let wanted = if at == SECTOR - 1 { 2 * SECTOR } else { SECTOR };
-        read(volume, Offset(sector), &mut two[..wanted])?;
+        let bytes = table.load(volume, sector, if at == SECTOR - 1 { 2 } else { 1 })?;
         Ok(match self.width {
-            Width::Fat12 if cluster % 2 == 1 => u32::from(u16_at(&two, at) >> 4),
-            Width::Fat12 => u32::from(u16_at(&two, at) & 0xFFF),
-            Width::Fat16 => u32::from(u16_at(&two, at)),
-            Width::Fat32 => u32_at(&two, at) & 0x0FFF_FFFF,
+            Width::Fat12 if cluster % 2 == 1 => u32::from(u16_at(bytes, at) >> 4),
+            Width::Fat12 => u32::from(u16_at(bytes, at) & 0xFFF),
+            Width::Fat16 => u32::from(u16_at(bytes, at)),
+            Width::Fat32 => u32_at(bytes, at) & 0x0FFF_FFFF,
         })
     }
 
@@ -152,15 +177,49 @@ impl Fat {
     ///
     /// # Errors
     /// [`FsError::NotFound`], or why the file can't be used.
+    #[inline(never)]
     pub fn find(&self, volume: &mut dyn Volume, name: &str) -> Result<FileStart, FsError> {
+        let entry = self.lookup(volume, name)?;
+        let cluster = self.first_cluster(&entry);
+        self.check_allocated(volume, &mut Table::new(), cluster)?;
+        Ok(FileStart { at: Offset(self.cluster_start(cluster)), bytes: file_bytes(&entry) })
+    }
+
+    /// Finds all of the file `name` (lower case, 8.3) of the root directory.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or what is wrong with its cluster chain.
+    #[inline(never)]
+    pub fn extents(&self, volume: &mut dyn Volume, name: &str) -> Result<FileMap, FsError> {
+        let entry = self.lookup(volume, name)?;
+        let mut map = FileMap { bytes: file_bytes(&entry), runs: Vec::new() };
+        let mut left = SectorCount::holding(map.bytes).0;
+        if left > u64::from(self.clusters) * self.sectors_per_cluster {
+            return Err(FsError::Corrupt("DIR_FileSize does not fit the volume"));
+        }
+        let (mut table, mut cluster) = (Table::new(), self.first_cluster(&entry));
+        // Ends after as many clusters as the length asks for, chained in a loop or not.
+        while left > 0 {
+            let next = self.check_allocated(volume, &mut table, cluster)?;
+            let sectors = left.min(self.sectors_per_cluster);
+            map.push(Offset(self.cluster_start(cluster)), sectors)?;
+            left -= sectors;
+            cluster = next;
+        }
+        Ok(map)
+    }
+
+    /// The directory entry of the file `name` (lower case, 8.3) of the root directory.
+    #[inline(never)]
+    fn lookup(&self, volume: &mut dyn Volume, name: &str) -> Result<[u8; 32], FsError> {
         let short = short_name(name).ok_or(FsError::NotFound)?;
         if self.width != Width::Fat32 {
             return match self.search(volume, &short, self.root, self.root_sectors)? {
-                Search::Found(found) => self.start_of(volume, found),
+                Search::Found(found) => Ok(found),
                 Search::Ended | Search::GoOn => Err(FsError::NotFound),
             };
         }
-        let mut cluster = self.root_cluster;
+        let (mut table, mut cluster) = (Table::new(), self.root_cluster);
         // A chain has at most as many links as there are clusters; a longer one is a loop. The root
         // directory itself is limited to 65,536 entries, so to 2 MiB (fatgen103, page 23).
         let most = (65536 * 32 / SECTOR as u64).div_ceil(self.sectors_per_cluster);
@@ -170,9 +229,9 @@ impl Fat {
             }
             let start = self.cluster_start(cluster);
             match self.search(volume, &short, start, self.sectors_per_cluster)? {
-                Search::Found(found) => return self.start_of(volume, found),
+                Search::Found(found) => return Ok(found),
                 Search::Ended => return Err(FsError::NotFound),
-                Search::GoOn => cluster = self.entry(volume, cluster)?,
+                Search::GoOn => cluster = self.entry(volume, &mut table, cluster)?,
             }
             if cluster >= 0x0FFF_FFF8 {
                 return Err(FsError::NotFound);
@@ -199,17 +258,28 @@ impl Fat {
         Ok(Search::GoOn)
     }
 
-    /// The first sector of the file with this directory entry, if the table says that it is in use.
-    fn start_of(&self, volume: &mut dyn Volume, entry: [u8; 32]) -> Result<FileStart, FsError> {
-        let high = if self.width == Width::Fat32 { u16_at(&entry, 0x14) } else { 0 };
-        let cluster = u32::from(u16_at(&entry, 0x1A)) | u32::from(high) << 16;
-        let bytes = u64::from(u32_at(&entry, 0x1C));
-        // Writing into a cluster that the table calls free would write into whatever gets it next.
-        if !self.cluster_valid(cluster) || self.entry(volume, cluster)? < 2 {
-            return Err(FsError::Corrupt("file's first cluster is not allocated"));
-        }
-        Ok(FileStart { at: Offset(self.cluster_start(cluster)), bytes })
+    /// The cluster that a directory entry points at: DIR_FstClusHI and DIR_FstClusLO.
+    pub(crate) fn first_cluster(&self, entry: &[u8; 32]) -> u32 {
+        let high = if self.width == Width::Fat32 { u16_at(entry, 0x14) } else { 0 };
+        u32::from(u16_at(entry, 0x1A)) | u32::from(high) << 16
     }
+
+    /// What follows a file's cluster, if the table says that the cluster is in use: writing into a free
+    /// one would write into whatever gets it next.
+    fn check_allocated(&self, volume: &mut dyn Volume, table: &mut Table, cluster: u32) -> Result<u32, FsError> {
+        if self.cluster_valid(cluster) {
+            let next = self.entry(volume, table, cluster)?;
+            if next >= 2 {
+                return Ok(next);
+            }
+        }
+        Err(FsError::Corrupt("file's cluster is not allocated"))
+    }
+}
+
+/// DIR_FileSize.
+fn file_bytes(entry: &[u8; 32]) -> u64 {
+    u64::from(u32_at(entry, 0x1C))
 }
 
 /// What looking through some directory sectors came to.

@@ -1,5 +1,6 @@
 //! A partition's filesystem, far enough to check its basics and to find one file's first sector.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::machine::IoError;
@@ -57,6 +58,33 @@ pub struct FileStart {
     pub at: Offset,
     /// Its length in bytes.
     pub bytes: u64,
+}
+
+/// Most pieces in which a file may lie for [`Filesystem::extents`]: their list has to fit a machine of
+/// 16 MiB whatever the disk says.
+pub(super) const MAX_PIECES: usize = 4096;
+
+/// Where all of a file stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileMap {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its pieces in the file's order: first sector from the volume's beginning, and sectors. Together as
+    /// many sectors as hold the bytes, each inside the filesystem; neighbours are one piece.
+    pub runs: Vec<(Offset, u64)>,
+}
+
+impl FileMap {
+    /// Adds `sectors` at the end.
+    pub(super) fn push(&mut self, at: Offset, sectors: u64) -> Result<(), FsError> {
+        let pieces = self.runs.len();
+        match self.runs.last_mut() {
+            Some(last) if last.0.0 + last.1 == at.0 => last.1 += sectors,
+            _ if pieces >= MAX_PIECES => return Err(FsError::Unsupported("a file in too many pieces")),
+            _ => self.runs.push((at, sectors)),
+        }
+        Ok(())
+    }
 }
 
 /// A filesystem whose basics were found good.
@@ -118,6 +146,18 @@ impl Filesystem {
             return Err(FsError::Corrupt("file lies outside the partition"));
         }
         Ok(start)
+    }
+
+    /// Finds all of a file of the root directory, by its name in lower case (8.3 on FAT).
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why some of its content is nowhere: holes, extents that were never
+    /// written, content inside the inode.
+    pub fn extents(&self, volume: &mut dyn Volume, name: &str) -> Result<FileMap, FsError> {
+        match self {
+            Self::Fat(fat) => fat.extents(volume, name),
+            Self::Ext(ext) => ext.extents(volume, name),
+        }
     }
 }
 

@@ -6,5 +6,6 @@ pub mod fat;
 pub mod filesystem;
 pub mod foreign;
 pub mod iso9660;
+pub mod kind;
 pub mod mbr;
 pub mod region;

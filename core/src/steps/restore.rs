@@ -4,24 +4,26 @@
 //! bstate.txt says that a restore has begun. Then the partition table is cleared (`restore D`), and
 //! each partition's boot sector loses its 55AA (both), so that nothing half written can be booted. Then
 //! come the images, whose own bstate.txt is replaced on the way by the running record, so that the
-//! number of restores is not lost. When their hashes were found right, bstate.txt says OK; only then comes
+//! number of restores is not lost. When all is written, bstate.txt says OK; only then comes
 //! 55AA, so that no copy is ever bootable and remembered as failing; and the MBR last.
+//!
+//! An image is read and unpacked once, whatever the number of partitions that get it. Each pack is
+//! compared with its hash before anything of it is written, and whatever was written is read back.
+//! Sectors that the image does not describe are free, and stay as they are.
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
-
-use sha2::{Digest, Sha256};
 
 use crate::bstate::{self, Record, State};
 use crate::disks::Claim;
 use crate::logic::{DiskIndex, PartitionIndex, Step};
 use crate::media::mbr::{self, Mbr};
 use crate::media::region::Region;
-use crate::steps::images::{CHUNK, Image, check, read_part};
+use crate::steps::images::{Image, names};
 use crate::steps::progress::Progress;
 use crate::steps::{Context, Outcome, name_of};
+use crate::table::Entry;
 use crate::units::{Offset, SECTOR};
 
 /// One partition that is being rewritten.
@@ -64,15 +66,21 @@ impl Context<'_> {
     /// # Errors
     /// What could not be read or written, or is damaged on the CD.
     pub fn restore_partition(&mut self, step: &Step, partition: PartitionIndex) -> Outcome {
+        self.standing(partition)?;
+        self.once(step)?;
+        let images = self.images(&[partition])?;
+        self.announce(step, &[partition]);
+        self.restore(step, &images, &[partition])
+    }
+
+    /// A partition that the disk's table holds as it is declared, looked for again.
+    pub(crate) fn standing(&mut self, partition: PartitionIndex) -> Result<Region, String> {
         let declared = self.program.partition(partition);
         let claim = self.claim_anew(declared.disk)?;
         if !self.read_mbr(&claim)?.has_map(&self.program.map(declared.disk)) {
             return Err(format!("the MBR does not hold {} as declared", declared.name));
         }
-        self.once(step)?;
-        let images = self.images(&[partition])?;
-        self.announce(step, &[partition]);
-        self.restore(step, &images, &[partition])
+        Ok(claim.partition(declared))
     }
 
     /// The part of both that needs no table.
@@ -82,18 +90,19 @@ impl Context<'_> {
         let remark = self.settle(partitions)?;
         for written in written {
             for target in &written.targets {
-                self.write_part(target, Offset(0), &written.boot_sector)?;
+                let failed = |e| format!("{}, sector 0 of it: {e}", target.name);
+                target.region.write(self.machine, Offset(0), &written.boot_sector).map_err(failed)?;
             }
         }
         Ok(remark)
     }
 
-    /// A flow that goes round in a circle must not restore the same thing again and again.
-    fn once(&mut self, step: &Step) -> Result<(), String> {
-        if self.restored.contains(&step.text) {
-            return Err("it was restored already since the machine was switched on".to_string());
+    /// A flow that goes round in a circle must not rewrite the same thing again and again.
+    pub(crate) fn once(&mut self, step: &Step) -> Result<(), String> {
+        if self.rewritten.contains(&step.text) {
+            return Err("it was done already since the machine was switched on".to_string());
         }
-        self.restored.push(step.text.clone());
+        self.rewritten.push(step.text.clone());
         Ok(())
     }
 
@@ -138,10 +147,8 @@ impl Context<'_> {
 
     #[inline(never)]
     fn write_images(&mut self, step: &Step, images: &[Image]) -> Result<Vec<Written>, String> {
-        let writes = |i: &Image| i.file.bytes() * i.partitions.len() as u64;
-        let names: Vec<&str> =
-            images.iter().flat_map(|i| &i.partitions).map(|&p| self.program.partition(p).name.as_str()).collect();
-        let names = names.join(" ");
+        let writes = |i: &Image| i.table.header.described * SECTOR as u64 * i.partitions.len() as u64;
+        let names = names(self, images);
         let mut progress = Progress::begin(self.machine, step, &names, images.iter().map(writes).sum());
         let mut written = Vec::new();
         for image in images {
@@ -156,8 +163,7 @@ impl Context<'_> {
         Ok(written)
     }
 
-    /// One pass over the image: each part is read once and written to every partition that gets it; the
-    /// boot sector, which went out without its 55AA.
+    /// One pass over the image; the boot sector, which went out without its 55AA.
     #[inline(never)]
     fn write_image(
         &mut self,
@@ -165,51 +171,59 @@ impl Context<'_> {
         targets: &[Target],
         progress: &mut Progress<'_>,
     ) -> Result<[u8; SECTOR], String> {
-        let state_at = image.state_at;
-        let state = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
         let mut boot_sector = [0; SECTOR];
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; CHUNK];
-        let mut at = 0_u64;
-        while at < image.file.bytes() {
-            let part = read_part(self.machine, image, at, &mut buffer)?;
-            hasher.update(&*part);
-            if at == 0
-                && let Some(first) = part.first_chunk_mut::<SECTOR>()
-            {
-                boot_sector = *first;
-                first[510..].fill(0);
+        self.buffers.forget();
+        let mut entries = image.table.entries();
+        let mut next = entries.next(self.machine)?;
+        while let Some(mut run) = next {
+            // Neighbours that come out of one pack side by side go out in one transfer.
+            next = entries.next(self.machine)?;
+            while let Some(entry) = next.filter(|entry| joins(&run, entry)) {
+                run.sectors += entry.sectors;
+                next = entries.next(self.machine)?;
             }
-            // The image's own record would say that there were no restores.
-            let skip = state_at.checked_sub(at).and_then(|s| usize::try_from(s).ok());
-            if let Some(sector) = skip.and_then(|s| part.get_mut(s..)).and_then(|s| s.first_chunk_mut::<SECTOR>()) {
-                *sector = state;
-            }
-            let bytes = part.len() as u64;
-            for target in targets {
-                self.write_part(target, Offset(at / SECTOR as u64), part)?;
-                progress.advance(self.machine, bytes);
-            }
-            at += bytes;
+            self.write_run(image, &run, targets, &mut boot_sector, progress)?;
         }
-        check(image, hasher)?;
         Ok(boot_sector)
     }
 
-    fn write_part(&mut self, target: &Target, at: Offset, data: &[u8]) -> Result<(), String> {
-        let place = |e| format!("{}, sector {} of it: {e}", target.name, at.0);
-        target.region.write(self.machine, at, data).map_err(place)
+    fn write_run(
+        &mut self,
+        image: &Image,
+        run: &Entry,
+        targets: &[Target],
+        boot_sector: &mut [u8; SECTOR],
+        progress: &mut Progress<'_>,
+    ) -> Result<(), String> {
+        let (content, back) = self.buffers.chunk(self.machine, &image.table, run)?;
+        if run.first == 0
+            && let Some(first) = content.first_chunk_mut::<SECTOR>()
+        {
+            *boot_sector = *first;
+            first[510..].fill(0);
+        }
+        // The image's own record would say that there were no restores.
+        let within = image.table.header.state.and_then(|at| at.0.checked_sub(run.first));
+        let state_at = within.and_then(|sectors| usize::try_from(sectors).ok()).map_or(usize::MAX, |s| s * SECTOR);
+        if let Some(sector) = content.get_mut(state_at..).and_then(<[u8]>::first_chunk_mut::<SECTOR>) {
+            *sector = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
+        }
+        for target in targets {
+            let failed = |e| format!("{}, sector {} of it: {e}", target.name, run.first);
+            target.region.write_using(self.machine, Offset(run.first), content, back).map_err(failed)?;
+            progress.advance(self.machine, run.bytes() as u64);
+        }
+        if run.first == 0 || state_at < run.bytes() {
+            self.buffers.forget();
+        }
+        Ok(())
     }
 
     /// The rewritten partitions are OK now (266), and all copies say so.
     #[inline(never)]
     fn settle(&mut self, partitions: &[PartitionIndex]) -> Outcome {
-        let Some(old) = self.states.take() else { return Err("bstate.txt was not read".to_string()) };
-        self.load_states();
+        self.find_copies_again();
         let Some(states) = &mut self.states else { return Err("bstate.txt was not read".to_string()) };
-        // The copies are where the new filesystems have them; the record is the one kept in memory.
-        states.record = old.record;
-        states.known = true;
         for &partition in partitions {
             let name = &self.program.partition(partition).name;
             if let Some(recorded) = states.record.get_mut(name) {
@@ -218,4 +232,10 @@ impl Context<'_> {
         }
         self.write_states()
     }
+}
+
+/// Whether `entry` follows `run` on the disk and in the same pack.
+fn joins(run: &Entry, entry: &Entry) -> bool {
+    let (Some(a), Some(b)) = (run.place, entry.place) else { return false };
+    a.at == b.at && entry.first == run.end() && b.within == a.within + run.sectors
 }

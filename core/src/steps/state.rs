@@ -64,6 +64,15 @@ impl Context<'_> {
         }
     }
 
+    /// Finds the copies again where filesystems have been rewritten; the record is the one kept in memory.
+    pub(crate) fn find_copies_again(&mut self) {
+        let Some(old) = self.states.take() else { return };
+        self.load_states();
+        if let (Some(states), true) = (&mut self.states, old.known) {
+            (states.record, states.known, states.stale) = (old.record, true, true);
+        }
+    }
+
     #[inline(never)]
     fn read_states(&mut self) -> States {
         let mut copies = Vec::new();

@@ -5,11 +5,15 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 
 use crate::disks::{Claim, default_signature};
-use crate::logic::{DiskIndex, MbrCode, PartitionIndex};
+use crate::logic::{DiskIndex, MbrCode, PartitionIndex, Step};
 use crate::media::boot_sector;
-use crate::media::filesystem::Filesystem;
+use crate::media::filesystem::{Filesystem, FsError};
 use crate::media::mbr::Mbr;
+use crate::media::region::Region;
+use crate::steps::progress::Progress;
+use crate::steps::seal::{Damage, MOST};
 use crate::steps::{Context, Outcome};
+use crate::table::Table;
 use crate::units::{Offset, SECTOR};
 
 impl Context<'_> {
@@ -36,19 +40,71 @@ impl Context<'_> {
         Ok(String::new())
     }
 
-    /// `verify P [quick]`: boot sector and filesystem basics.
+    /// `verify P [quick]`
     ///
     /// # Errors
     /// The first thing that is damaged or unreadable.
-    pub fn verify_partition(&mut self, partition: PartitionIndex) -> Outcome {
+    pub fn verify_partition(&mut self, step: &Step, partition: PartitionIndex, quick: bool) -> Outcome {
         let region = self.region(partition)?;
+        let filesystem = self.basics(partition, &region)?;
+        let name = filesystem.as_ref().map_or("unknown filesystem", Filesystem::name);
+        if quick {
+            return Ok(name.to_string());
+        }
+        let Some(seal) = self.seal_of(partition, &region, filesystem.as_ref())? else {
+            return Ok(format!("{name}, nothing sealed"));
+        };
+        let by = if seal.is_image() { "as on the CD" } else { "as sealed" };
+        let tenths = (seal.header.protected * SECTOR as u64).saturating_mul(10) >> 20;
+        let remark = format!("{name}, {}.{} MiB {by}", tenths / 10, tenths % 10);
+        self.verify_ranges(step, partition, &region, seal)?;
+        Ok(remark)
+    }
+
+    /// A partition's boot sector and filesystem basics: a handful of sectors. Nothing where it holds
+    /// something that is neither FAT nor ext, and is meant to.
+    fn basics(&mut self, partition: PartitionIndex, region: &Region) -> Result<Option<Filesystem>, String> {
         let mut sector = [0; SECTOR];
         region.read(self.machine, Offset(0), &mut sector).map_err(|e| format!("boot sector unreadable: {e}"))?;
-        if let Some(fault) = boot_sector::fault(&sector) {
-            return Err(fault.to_string());
+        let filesystem = Filesystem::open(&mut region.volume(self.machine));
+        // An image of anything else has no bstate.txt.
+        if matches!(filesystem, Err(FsError::Unknown))
+            && self.program.partition(partition).image.is_some()
+            && self.image_of(partition)?.header.state.is_none()
+        {
+            return Ok(None);
         }
-        let filesystem = Filesystem::open(&mut region.volume(self.machine)).map_err(|e| e.to_string())?;
-        Ok(filesystem.name().to_string())
+        match boot_sector::fault(&sector) {
+            Some(fault) => Err(fault.to_string()),
+            None => filesystem.map(Some).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// Every protected range. One that differs is enough for an answer; if the answer leads to `heal`, all
+    /// of them are looked for, and remembered for it.
+    #[inline(never)]
+    fn verify_ranges(
+        &mut self,
+        step: &Step,
+        partition: PartitionIndex,
+        region: &Region,
+        seal: Table,
+    ) -> Result<(), String> {
+        let name = &self.program.partition(partition).name;
+        let heals = self.heal_follows(step, partition);
+        let most = if heals { MOST } else { 1 };
+        let mut progress = Progress::begin(self.machine, step, name, seal.header.protected * SECTOR as u64);
+        let (entries, more) = self.differing(region, &seal, 0, most, &mut progress)?;
+        let Some(first) = entries.first().copied() else { return Ok(()) };
+        let place = self.describe(&seal, &first);
+        let count = match entries.len() {
+            1 => String::new(),
+            all => format!(" and {} more ranges", all - 1),
+        };
+        if heals {
+            self.remember_damage(partition, Damage { seal, entries, more });
+        }
+        Err(format!("not as sealed: {place}{count}"))
     }
 
     /// `repair mbr of D`: writes signature, map and boot code back, if the partitions are where they should
@@ -61,7 +117,8 @@ impl Context<'_> {
         let mut missing = vec!["no partition is where it should be".to_string()];
         for partition in self.program.partitions_on(disk) {
             let declared = self.program.partition(partition);
-            match self.verify_partition(partition) {
+            let region = claim.partition(declared);
+            match self.basics(partition, &region) {
                 Ok(_) => {
                     missing.clear();
                     break;

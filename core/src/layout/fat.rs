@@ -1,0 +1,313 @@
+//! FAT12, FAT16 and FAT32: reserved sectors, tables, directories, cluster chains.
+//!
+//! Layouts: fatgen103, "Boot Sector and BPB", "FAT Data Structure", "FAT Directory Structure" and "FAT
+//! Long Directory Entries"; field names are its own.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::bytes::{u8_at, u16_at, u32_at};
+use crate::layout::{Builder, Layout, Met, Run, use_more, utf16};
+use crate::media::fat::{Fat, Table, Width};
+use crate::media::filesystem::{FsError, Volume, read};
+use crate::media::kind::Kind;
+use crate::units::{Offset, SECTOR};
+
+/// The characters of a long name's part: LDIR_Name1, LDIR_Name2, LDIR_Name3 (first byte, bytes).
+const LONG_NAME_PARTS: [(usize, usize); 3] = [(1, 10), (14, 12), (28, 4)];
+/// Most parts of a long name: 255 characters, 13 in each.
+const MAX_PARTS: u8 = 20;
+/// A directory has at most 65,536 entries (fatgen103, page 23), so 4096 sectors.
+const MAX_DIRECTORY_SECTORS: u64 = 4096;
+
+/// Reads the layout.
+pub(super) fn layout(volume: &mut dyn Volume, fat: &Fat) -> Result<Layout, FsError> {
+    let mut boot = [0; SECTOR];
+    read(volume, Offset(0), &mut boot)?;
+    let total = match u16_at(&boot, 0x13) {
+        0 => u64::from(u32_at(&boot, 0x20)),
+        small => u64::from(small),
+    };
+    let builder = Builder::new(total, true);
+    let met = Met::new(u64::from(fat.clusters) + 2);
+    let mut walk = Walk { volume, fat, table: Table::new(), builder, met, left: Vec::new() };
+    walk.reserved(&boot)?;
+    walk.tables(&boot)?;
+    walk.root()?;
+    while let Some((path, first)) = walk.left.pop() {
+        walk.directory(&path, first)?;
+    }
+    let used = walk.used()?;
+    walk.builder.finish(&used, volume_id(&boot, fat.width))
+}
+
+/// BS_VolID, at 43h on FAT32 and at 27h on the others.
+fn volume_id(boot: &[u8], width: Width) -> [u8; 16] {
+    let serial = u32_at(boot, if width == Width::Fat32 { 0x43 } else { 0x27 });
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&serial.to_le_bytes());
+    id
+}
+
+/// The walk through a FAT volume.
+struct Walk<'a> {
+    volume: &'a mut dyn Volume,
+    fat: &'a Fat,
+    table: Table,
+    builder: Builder,
+    /// Clusters that are in some chain.
+    met: Met,
+    /// Directories that were found and not read: path, first cluster.
+    left: Vec<(String, u32)>,
+}
+
+impl Walk<'_> {
+    /// BPB_RsvdSecCnt sectors: the boot sector, on FAT32 FSInfo, the backups of both, and room that boot
+    /// loaders use.
+    fn reserved(&mut self, boot: &[u8]) -> Result<(), FsError> {
+        let (mut info, mut backup) = (0, 0);
+        if self.fat.width == Width::Fat32 {
+            (info, backup) = (u64::from(u16_at(boot, 0x30)), u64::from(u16_at(boot, 0x32)));
+        }
+        for sector in 0..self.fat.fat {
+            let (kind, name) = if sector == 0 || sector == backup {
+                (Kind::FatBoot, "boot sector")
+            } else if (sector == info || backup != 0 && sector == backup + info) && self.is_info(sector)? {
+                (Kind::FatInfo, "FSInfo")
+            } else {
+                (Kind::Data, "reserved sectors")
+            };
+            self.builder.fixed(sector, 1, kind, name)?;
+        }
+        Ok(())
+    }
+
+    /// A backup of FSInfo is a convention of formatting programs, so it is known by FSI_LeadSig and
+    /// FSI_StrucSig only.
+    fn is_info(&mut self, at: u64) -> Result<bool, FsError> {
+        let mut sector = [0; SECTOR];
+        read(self.volume, Offset(at), &mut sector)?;
+        Ok(u32_at(&sector, 0) == 0x4161_5252 && u32_at(&sector, 0x1E4) == 0x6141_7272)
+    }
+
+    fn tables(&mut self, boot: &[u8]) -> Result<(), FsError> {
+        let fat = self.fat;
+        let sectors = (fat.root - fat.fat) / u64::from(u8_at(boot, 0x10).max(1));
+        let half_bytes = match fat.width {
+            Width::Fat12 => 3,
+            Width::Fat16 => 4,
+            Width::Fat32 => 8,
+        };
+        if (u64::from(fat.clusters) + 2) * half_bytes > sectors * SECTOR as u64 * 2 {
+            return Err(FsError::Corrupt("BPB_FATSz is too small for the clusters"));
+        }
+        // BPB_ExtFlags: bit 7, only one FAT is active; bits 0 to 3, which.
+        if fat.width == Width::Fat32 && u16_at(boot, 0x28) & 0x80 != 0 && u16_at(boot, 0x28) & 0x0F != 0 {
+            return Err(FsError::Unsupported("BPB_ExtFlags: the first FAT is not the active one"));
+        }
+        let head = match fat.width {
+            Width::Fat12 => Kind::Data,
+            Width::Fat16 => Kind::Fat16Table,
+            Width::Fat32 => Kind::Fat32Table,
+        };
+        for first in [fat.fat, fat.fat + sectors] {
+            if first < fat.root {
+                self.builder.fixed(first, 1, head, "FAT")?;
+                self.builder.fixed(first + 1, sectors - 1, Kind::Data, "FAT")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn root(&mut self) -> Result<(), FsError> {
+        let fat = self.fat;
+        if fat.width == Width::Fat32 {
+            self.left.push((String::from("/"), fat.root_cluster));
+            return Ok(());
+        }
+        self.builder.fixed(fat.root, fat.root_sectors, Kind::FatDirectory, "/")?;
+        let mut names = Names::new("/");
+        for sector in fat.root..fat.data {
+            if names.ended {
+                break;
+            }
+            self.entries(&mut names, sector)?;
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &str, first: u32) -> Result<(), FsError> {
+        let owner = self.builder.owner(String::from(path))?;
+        let runs = self.chain(first, Kind::FatDirectory, owner, false)?;
+        if runs.iter().map(|(_, sectors)| sectors).sum::<u64>()
+            > MAX_DIRECTORY_SECTORS.max(self.fat.sectors_per_cluster)
+        {
+            return Err(FsError::Corrupt("a directory is longer than 2 MiB"));
+        }
+        let mut names = Names::new(path);
+        for sector in runs.iter().flat_map(|&(first, sectors)| first..first + sectors) {
+            if names.ended {
+                break;
+            }
+            self.entries(&mut names, sector)?;
+        }
+        Ok(())
+    }
+
+    /// Goes through the entries of one directory sector.
+    fn entries(&mut self, names: &mut Names, at: u64) -> Result<(), FsError> {
+        let mut sector = [0; SECTOR];
+        read(self.volume, Offset(at), &mut sector)?;
+        for entry in sector.as_chunks::<32>().0 {
+            if entry[0] == 0 {
+                names.ended = true;
+                break;
+            }
+            if let Some(name) = names.next(entry) {
+                let path = self.builder.path(names.folder, &name)?;
+                self.entry(entry, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file or a directory (attribute bit 10h) that was found.
+    fn entry(&mut self, entry: &[u8; 32], path: String) -> Result<(), FsError> {
+        let first = self.fat.first_cluster(entry);
+        if entry[0x0B] & 0x10 != 0 {
+            self.left.push((path, first));
+            return Ok(());
+        }
+        let volatile = self.builder.is_volatile(&path);
+        let owner = self.builder.owner(path)?;
+        // A file without content has no cluster.
+        if first != 0 || u32_at(entry, 0x1C) != 0 {
+            self.chain(first, Kind::Data, owner, volatile)?;
+        }
+        Ok(())
+    }
+
+    /// Claims a cluster chain; its pieces, as first sector and sectors.
+    fn chain(&mut self, first: u32, kind: Kind, owner: u32, volatile: bool) -> Result<Vec<(u64, u64)>, FsError> {
+        let (mut cluster, mut pieces) = (first, Vec::new());
+        loop {
+            if !self.fat.cluster_valid(cluster) {
+                return Err(FsError::Corrupt("a cluster chain leads out of the table"));
+            }
+            if !self.met.first_time(u64::from(cluster)) {
+                return Err(FsError::Corrupt("a cluster chain is a loop, or crosses another"));
+            }
+            let (at, sectors) = (self.fat.cluster_start(cluster), self.fat.sectors_per_cluster);
+            self.builder.found(Run { first: at, sectors, kind, owner: Some(owner), volatile })?;
+            use_more(&mut pieces, at, sectors);
+            cluster = self.fat.entry(self.volume, &mut self.table, cluster)?;
+            if is_last(cluster, self.fat.width) {
+                return Ok(pieces);
+            }
+        }
+    }
+
+    /// What is in use: all before the clusters, and each cluster whose entry is neither 0 (free) nor the
+    /// mark of a bad one.
+    fn used(&mut self) -> Result<Vec<(u64, u64)>, FsError> {
+        let mut used = alloc::vec![(0, self.fat.data)];
+        for cluster in (2..).take(self.fat.clusters as usize) {
+            let entry = self.fat.entry(self.volume, &mut self.table, cluster)?;
+            if entry != 0 && entry != last_marks(self.fat.width) - 1 {
+                use_more(&mut used, self.fat.cluster_start(cluster), self.fat.sectors_per_cluster);
+            }
+        }
+        Ok(used)
+    }
+}
+
+/// The lowest entry that ends a chain; one less marks a bad cluster.
+fn last_marks(width: Width) -> u32 {
+    match width {
+        Width::Fat12 => 0xFF8,
+        Width::Fat16 => 0xFFF8,
+        Width::Fat32 => 0x0FFF_FFF8,
+    }
+}
+
+fn is_last(entry: u32, width: Width) -> bool {
+    entry >= last_marks(width)
+}
+
+/// The names in a directory, put together from its entries in their order.
+struct Names<'a> {
+    folder: &'a str,
+    /// The parts of a long name that came so far, in UTF-16, the last part first as on the disk.
+    parts: Vec<[u8; 26]>,
+    /// The part that has to come next (1 is the last), and the sum that all of them carry.
+    expected: u8,
+    sum: u8,
+    /// An entry that begins with 0 was met: none follow.
+    ended: bool,
+}
+
+impl<'a> Names<'a> {
+    fn new(folder: &'a str) -> Self {
+        Self { folder, parts: Vec::new(), expected: 0, sum: 0, ended: false }
+    }
+
+    /// The name that is complete with this entry, if any is, and if it is a file's or a directory's.
+    fn next(&mut self, entry: &[u8; 32]) -> Option<String> {
+        if entry[0] != 0xE5 && entry[0x0B] & 0x3F == 0x0F {
+            self.part(entry);
+            return None;
+        }
+        let parts = core::mem::take(&mut self.parts);
+        let long = self.expected == 0 && self.sum == checksum(entry);
+        self.expected = 0;
+        // Deleted; a volume label (08h); the directory itself and its parent.
+        if entry[0] == 0xE5 || entry[0x0B] & 0x08 != 0 || entry[0] == b'.' {
+            return None;
+        }
+        let name = if long {
+            utf16(parts.iter().rev().flatten().copied().collect::<Vec<u8>>().as_slice())
+        } else {
+            String::new()
+        };
+        Some(if name.is_empty() { short_name(entry) } else { name })
+    }
+
+    /// LDIR_Ord counts down to 1; its bit 40h marks the part that comes first.
+    fn part(&mut self, entry: &[u8; 32]) {
+        let number = entry[0] & 0x3F;
+        if entry[0] & 0x40 != 0 && (1..=MAX_PARTS).contains(&number) {
+            self.parts.clear();
+            self.sum = entry[0x0D];
+        } else if self.parts.is_empty() || number != self.expected || entry[0x0D] != self.sum {
+            self.parts.clear();
+            self.expected = 0;
+            return;
+        }
+        let mut characters = [0; 26];
+        let from = LONG_NAME_PARTS.iter().flat_map(|&(at, length)| entry.iter().skip(at).take(length));
+        for (to, from) in characters.iter_mut().zip(from) {
+            *to = *from;
+        }
+        self.parts.push(characters);
+        self.expected = number - 1;
+    }
+}
+
+/// LDIR_Chksum of a short name (fatgen103, page 28).
+fn checksum(entry: &[u8; 32]) -> u8 {
+    entry.iter().take(11).fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
+}
+
+/// DIR_Name in print. DIR_NTRes, 08h and 10h: base and extension are in lower case. What is not ASCII
+/// depends on a code page that the volume does not name.
+fn short_name(entry: &[u8; 32]) -> String {
+    let part = |from: usize, length: usize, lower: bool| {
+        let bytes = entry.iter().skip(from).take(length);
+        let text: String =
+            bytes.map(|&b| if matches!(b, b' '..=b'~') { b as char } else { char::REPLACEMENT_CHARACTER }).collect();
+        let text = text.trim_end_matches(' ');
+        if lower { text.to_ascii_lowercase() } else { String::from(text) }
+    };
+    let (base, extension) = (part(0, 8, entry[0x0C] & 0x08 != 0), part(8, 3, entry[0x0C] & 0x10 != 0));
+    if extension.is_empty() { base } else { alloc::format!("{base}.{extension}") }
+}

@@ -1,0 +1,264 @@
+//! Reading a table, block by block, from the CD or from the partition that it seals.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::names::Finder;
+use super::{Entry, Fault, Form, Header};
+use crate::bytes::u64_split;
+use crate::hash::Hasher;
+use crate::machine::{IoError, Machine};
+use crate::media::filesystem::FileMap;
+use crate::media::iso9660::{CdError, CdFile, Iso};
+use crate::media::region::Region;
+use crate::units::{CD_SECTOR, Offset, SECTOR};
+
+/// Bytes of a table, or of its names, that are read at once.
+const WINDOW: usize = 32 * 1024;
+
+/// Where a table's bytes are.
+enum Source {
+    /// In a file on the CD.
+    Cd(CdFile),
+    /// In a file on the partition itself.
+    Disk { region: Region, runs: Vec<(Offset, u64)> },
+}
+
+/// A table whose header was found good.
+pub struct Table {
+    /// The header.
+    pub header: Header,
+    source: Source,
+    /// What it is called in messages.
+    name: String,
+}
+
+impl Table {
+    /// Opens an image on the CD.
+    ///
+    /// # Errors
+    /// That there is none, or what is wrong with it.
+    pub fn on_cd(machine: &mut dyn Machine, cd: &Iso, path: &str) -> Result<Self, String> {
+        let file = cd.find(machine, path).map_err(|e| e.to_string())?;
+        let mut block = vec![0; CD_SECTOR];
+        file.read(machine, 0, &mut block).map_err(|e| format!("{path}: {e}"))?;
+        let damaged = |why: String| format!("{path} is damaged on the CD: {why}");
+        let header = Header::parse(&block[..SECTOR]).map_err(|fault| damaged(fault.to_string()))?;
+        if header.form != Form::Image {
+            return Err(damaged("it is no image".to_string()));
+        }
+        if header.file_bytes != file.bytes() {
+            return Err(damaged(format!("it has {} bytes instead of {}", file.bytes(), header.file_bytes)));
+        }
+        Ok(Self { header, source: Source::Cd(file), name: path.to_string() })
+    }
+
+    /// Opens a seal on a partition; nothing where the file holds none that anybody wrote.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    #[inline(never)]
+    pub fn on_disk(
+        machine: &mut dyn Machine,
+        region: &Region,
+        map: FileMap,
+        name: &str,
+    ) -> Result<Option<Self>, String> {
+        let source = Source::Disk { region: *region, runs: map.runs };
+        let mut sector = [0; SECTOR];
+        source.read(machine, 0, &mut sector).map_err(|e| format!("{name}: {e}"))?;
+        let header = match Header::parse(&sector) {
+            Ok(header) if header.sequence != 0 => header,
+            Ok(_) | Err(Fault::NoTable) => return Ok(None),
+            Err(fault) => return Err(format!("{name}: {fault}")),
+        };
+        let fits = header.form == Form::Seal && header.file_bytes <= map.bytes && header.sectors.0 <= region.length().0;
+        if fits {
+            Ok(Some(Self { header, source, name: name.to_string() }))
+        } else {
+            Err(format!("{name} does not fit"))
+        }
+    }
+
+    /// What it is called in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is an image on the CD.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        self.header.form == Form::Image
+    }
+
+    /// Reads whole blocks from byte `at` of the file.
+    ///
+    /// # Errors
+    /// What can't be read.
+    pub(super) fn read(&self, machine: &mut dyn Machine, at: u64, into: &mut [u8]) -> Result<(), String> {
+        self.source.read(machine, at, into).map_err(|why| format!("{}: {why}", self.name))
+    }
+
+    /// The entries, from the first one on.
+    #[must_use]
+    pub fn entries(&self) -> Cursor<'_> {
+        Cursor { table: self, window: Vec::new(), blocks: 0, at: 0, next: 0, left: self.header.chunks, end: 0 }
+    }
+
+    /// The names of what stands in sectors `first` up to `end`; empty where none can be told.
+    pub fn names_of(&self, machine: &mut dyn Machine, first: u64, end: u64) -> String {
+        let mut finder = Finder::new(first, end);
+        let mut rest = Vec::new();
+        let _ = self.each_piece_of_names(machine, |piece| {
+            rest.extend_from_slice(piece);
+            while let Some(length) = rest.iter().position(|&b| b == b'\n') {
+                let line: Vec<u8> = rest.drain(..=length).collect();
+                let more = core::str::from_utf8(&line).map_or(true, |line| finder.line(line.trim_ascii_end()));
+                if !more {
+                    return false;
+                }
+            }
+            true
+        });
+        finder.names()
+    }
+
+    /// Reads all names and compares their hash.
+    ///
+    /// # Errors
+    /// That they are unreadable or damaged.
+    pub fn check_names(&self, machine: &mut dyn Machine) -> Result<(), String> {
+        let mut hasher = Hasher::new(0, u64::from(self.header.names_bytes));
+        self.each_piece_of_names(machine, |piece| {
+            hasher.update(piece);
+            true
+        })?;
+        let good = hasher.finish() == self.header.names_hash;
+        if good { Ok(()) } else { Err(format!("{}: the hash of its names is wrong", self.name)) }
+    }
+
+    /// Gives the names piece by piece, until `each` has seen enough.
+    #[inline(never)]
+    fn each_piece_of_names(
+        &self,
+        machine: &mut dyn Machine,
+        mut each: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), String> {
+        let block = self.header.form.block();
+        let mut window = vec![0; WINDOW];
+        let mut at = self.header.names_at;
+        let end = at + u64::from(self.header.names_bytes);
+        while at < end {
+            let bytes = usize::try_from(end - at).unwrap_or(WINDOW).min(WINDOW);
+            let Some(whole) = window.get_mut(..bytes.next_multiple_of(block)) else { break };
+            self.read(machine, at, whole)?;
+            if !each(&whole[..bytes]) {
+                break;
+            }
+            at += bytes as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    fn read(&self, machine: &mut dyn Machine, at: u64, into: &mut [u8]) -> Result<(), String> {
+        match self {
+            Self::Cd(file) => file.read(machine, at, into).map_err(|e: CdError| e.to_string()),
+            Self::Disk { region, runs } => read_runs(machine, region, runs, at, into).map_err(|e| e.to_string()),
+        }
+    }
+}
+
+/// Reads whole sectors from byte `at` of a file that stands in these runs.
+fn read_runs(
+    machine: &mut dyn Machine,
+    region: &Region,
+    runs: &[(Offset, u64)],
+    at: u64,
+    into: &mut [u8],
+) -> Result<(), IoError> {
+    let mut skip = at / SECTOR as u64;
+    let mut rest = into;
+    for &(first, sectors) in runs {
+        if skip >= sectors {
+            skip -= sectors;
+            continue;
+        }
+        let here =
+            usize::try_from((sectors - skip).saturating_mul(SECTOR as u64)).unwrap_or(usize::MAX).min(rest.len());
+        let (now, later) = rest.split_at_mut(here);
+        region.read(machine, Offset(first.0.saturating_add(skip)), now)?;
+        rest = later;
+        skip = 0;
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(IoError::OutOfRange)
+}
+
+/// A place in a table's entries.
+pub struct Cursor<'t> {
+    table: &'t Table,
+    /// The blocks that were read last.
+    window: Vec<u8>,
+    /// How many blocks were read in all.
+    blocks: u64,
+    /// The byte of the window where the present block begins, and which of its entries is next.
+    at: usize,
+    next: usize,
+    /// Entries that were not given yet.
+    left: u64,
+    /// The sector behind the last entry that was given.
+    end: u64,
+}
+
+impl Cursor<'_> {
+    /// The next entry, in the order of the disk; nothing behind the last one.
+    ///
+    /// # Errors
+    /// What is unreadable or damaged.
+    pub fn next(&mut self, machine: &mut dyn Machine) -> Result<Option<Entry>, String> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let form = self.table.header.form;
+        if self.next == form.entries() {
+            (self.at, self.next) = (self.at + form.block(), 0);
+        }
+        if self.at == self.window.len() {
+            self.fill(machine)?;
+        }
+        let at = self.at + self.next * form.entry();
+        let parsed = self.window.get(at..at + form.entry()).and_then(|bytes| Entry::parse(form, bytes));
+        let inside = |e: &Entry| e.first >= self.end && e.end() <= self.table.header.sectors.0;
+        let Some(entry) = parsed.filter(inside) else {
+            let number = self.table.header.chunks - self.left;
+            return Err(format!("{}: entry {number} of its table is impossible", self.table.name));
+        };
+        (self.next, self.left, self.end) = (self.next + 1, self.left - 1, entry.end());
+        Ok(Some(entry))
+    }
+
+    /// Reads the next blocks and checks their hashes.
+    #[inline(never)]
+    fn fill(&mut self, machine: &mut dyn Machine) -> Result<(), String> {
+        let header = &self.table.header;
+        let block = header.form.block();
+        let blocks = header.blocks().saturating_sub(self.blocks).min((WINDOW / block) as u64);
+        self.window.resize(blocks as usize * block, 0);
+        self.table.read(machine, (1 + self.blocks) * block as u64, &mut self.window)?;
+        for (number, bytes) in (self.blocks..).zip(self.window.chunks(block)) {
+            let stands = u64_split(bytes, block - 8, block - 4);
+            if header.form.hash_of_block(header.sequence, number, bytes) != stands {
+                return Err(format!("{}: the hash of block {number} of its table is wrong", self.table.name));
+            }
+        }
+        (self.blocks, self.at) = (self.blocks + blocks, 0);
+        Ok(())
+    }
+}
