@@ -4,7 +4,7 @@
 #                damages the disk first, FRESH=1 begins with a blank one, LOGIC=FILE takes another flow
 #   make test    every test there is on this machine
 #   make bench   what it costs, against floors and others; BENCH=handoff|restore|verify|heal|growth runs
-#                a part, TRACE=1 shows every BIOS call of a hand-off
+#                a part, TRACE=1 shows every BIOS call of a hand-off, PROFILE=1 whose instructions it takes
 #   make iso     the demo's CD alone: target/knownstate.iso
 #   make lint    formatting and clippy, as CI wants them
 #   make setup   installs what the others need (they do it by themselves)
@@ -42,7 +42,7 @@ test:
 
 bench:
 	@./setup.sh bench
-	BENCH=$(BENCH) TRACE=$(TRACE) $(CARGO) bench --bench bench
+	BENCH=$(BENCH) TRACE=$(TRACE) PROFILE=$(PROFILE) $(CARGO) bench --bench bench
 
 iso: host appliance
 	$(KNOWNSTATE) build $(LOGIC) --images $(APPLIANCE) -o $(ISO)

@@ -6,6 +6,8 @@ mod bochs;
 mod guest;
 mod handoff;
 mod loops;
+mod peers;
+mod profile;
 mod subjects;
 mod tools;
 mod trace;
@@ -13,12 +15,11 @@ mod trace;
 pub use tools::folder;
 
 fn main() {
-    let trace = std::env::var("TRACE").is_ok_and(|value| !value.is_empty());
     let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let wanted = wanted.or(std::env::var("BENCH").ok()).unwrap_or_default();
     let part = |name: &str| wanted.is_empty() || wanted == name;
     if part("handoff") {
-        handoff::run(trace);
+        handoff::run();
     }
     if part("loop") {
         loops::run();

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -55,12 +56,17 @@ pub struct Stop {
 impl Machine<'_> {
     /// Switches it on, before its first instruction.
     pub fn start(&self, name: &str, ips: u64) -> Bochs {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let name: String = name.chars().map(plain).collect();
         let folder = tools::fresh(&format!("bochs/{name}-{}", ips / 1_000_000));
-        let _ = fs::remove_file(format!("{}.lock", self.disk.display()));
-        fs::write(folder.join("bochsrc"), self.configuration(&folder, ips)).expect("target can be written");
+        // Its configuration can't quote a path, and a lock that a killed Bochs left would stop the next one.
+        symlink(self.cd, folder.join("cd.iso")).expect("target can be written");
+        symlink(self.disk, folder.join("disk.img")).expect("target can be written");
+        fs::write(folder.join("bochsrc"), self.configuration(ips)).expect("target can be written");
         let noise = fs::File::create(folder.join("stderr.txt")).expect("target can be written");
         let mut child = Command::new("bochs-bin")
-            .args(["-q".as_ref(), "-f".as_ref(), folder.join("bochsrc").as_os_str()])
+            .args(["-q", "-f", "bochsrc"])
+            .current_dir(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(noise)
@@ -83,11 +89,10 @@ impl Machine<'_> {
     }
 
     /// SeaBIOS, so that IDE disk and CD work as they do in QEMU.
-    fn configuration(&self, folder: &Path, ips: u64) -> String {
-        let (cd, disk) = (self.cd.display(), self.disk.display());
+    fn configuration(&self, ips: u64) -> String {
         let serial = match self.serial {
-            true => format!("com1: enabled=1, mode=file, dev={}\n", folder.join("serial.txt").display()),
-            false => "com1: enabled=0\n".to_string(),
+            true => "com1: enabled=1, mode=file, dev=serial.txt",
+            false => "com1: enabled=0",
         };
         format!(
             "cpu: model=p3_katmai, ips={ips}\n\
@@ -96,15 +101,14 @@ impl Machine<'_> {
              vgaromimage: file=/usr/share/seabios/vgabios-isavga.bin\n\
              ata0: enabled=1\n\
              ata1: enabled=1\n\
-             ata0-master: type=disk, path={disk}, mode=flat\n\
-             ata1-master: type=cdrom, path={cd}, status=inserted\n\
+             ata0-master: type=disk, path=disk.img, mode=flat\n\
+             ata1-master: type=cdrom, path=cd.iso, status=inserted\n\
              boot: cdrom, disk\n\
-             {serial}\
+             {serial}\n\
              clock: sync=none, time0=1000000000\n\
              panic: action=fatal\n\
-             log: {}\n\
-             display_library: rfb, options=\"timeout=0\"\n",
-            folder.join("bochs.log").display()
+             log: bochs.log\n\
+             display_library: rfb, options=\"timeout=0\"\n"
         )
     }
 }

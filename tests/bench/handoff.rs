@@ -1,12 +1,20 @@
 //! From the boot image's first instruction to the partition's: floors and Knownstate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bochs::Machine;
+use crate::peers;
+use crate::profile::profile;
 use crate::subjects::{self, SMALL, file_on_cd};
 use crate::tools::{self, copy};
 use crate::trace::{Trace, trace};
+
+/// Knownstate's own name in the table.
+const OWN: &str = "knownstate";
+
+/// Real time that a hand-off may take in Bochs.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// One that brings the partition up.
 pub struct Subject {
@@ -29,12 +37,24 @@ pub struct Row {
 }
 
 /// Measures a subject on a copy of `disk`.
-pub fn measure(subject: &Subject, disk: &std::path::Path, serial: bool) -> Row {
+pub fn measure(subject: &Subject, disk: &Path, serial: bool) -> Row {
     let copied = tools::folder("disks").join("in-bochs.img");
-    let limit = Duration::from_secs(120);
-    let machine = Machine { cd: &subject.cd, disk: &copied, serial, limit };
+    let machine = Machine { cd: &subject.cd, disk: &copied, serial, limit: LIMIT };
     let trace = trace(subject.name, &machine, || copy(disk, &copied));
+    if set("TRACE") {
+        trace.print();
+        println!("{}", trace.serial);
+    }
+    if set("PROFILE") && subject.name == OWN {
+        copy(disk, &copied);
+        profile(&machine);
+    }
     Row { name: subject.name.to_string(), loader: subject.loader, trace }
+}
+
+/// Whether an environment variable has a value.
+fn set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| !value.is_empty())
 }
 
 /// The three floors.
@@ -54,21 +74,17 @@ fn knownstate() -> Subject {
     let images = tools::fresh("handoff-images");
     subjects::image(&images.join("system.img"), SMALL.partition, 12);
     let cd = subjects::knownstate("handoff", &subjects::quick_logic(SMALL), &images);
-    Subject { name: "knownstate", loader: file_on_cd(&cd, "/loader.bin"), cd }
+    Subject { name: OWN, loader: file_on_cd(&cd, "/loader.bin"), cd }
 }
 
 /// All of it.
-pub fn run(with_trace: bool) -> Vec<Row> {
+pub fn run() -> Vec<Row> {
     let own = knownstate();
     let disk = subjects::restored("handoff", &own.cd, SMALL);
     let mut rows = Vec::new();
-    for subject in floors().into_iter().chain([own]) {
+    for subject in floors().into_iter().chain([own]).chain(peers::all()) {
         let row = measure(&subject, &disk, true);
         print(&row);
-        if with_trace {
-            row.trace.print();
-            println!("{}", row.trace.serial);
-        }
         rows.push(row);
     }
     rows
