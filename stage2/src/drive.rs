@@ -3,7 +3,7 @@
 
 use crate::bios::int13::{self, Direction};
 use crate::bounce::{self, Bounce};
-use crate::clock;
+use crate::{clock, console};
 use core::sync::atomic::{AtomicU32, Ordering};
 use knownstate_core::machine::IoError;
 
@@ -167,6 +167,8 @@ impl Drive {
 
     /// Between two tries. The first failure is often a transient one: no reset yet.
     fn recover(&self, failures: u8) {
+        // Drives that fail make BIOSes wait for long, or for ever: what was said so far shall be known.
+        console::flush();
         match self.kind {
             Kind::Cd => clock::wait(500),
             Kind::HardDisk if failures >= 2 => int13::reset(self.number),

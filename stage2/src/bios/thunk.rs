@@ -2,6 +2,7 @@
 
 use super::a20;
 use super::regs::Regs;
+use crate::console;
 use crate::cpu::{EXCEPTION_TABLE, exception};
 use crate::memory::{BOOT_SECTOR, PACKED, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2};
 use crate::panic::die;
@@ -82,9 +83,11 @@ pub(super) fn call_raw(interrupt: u8, regs: &Regs) -> Regs {
     out
 }
 
-/// Calls the BIOS.
+/// Calls the BIOS. Everything that takes long goes through here, so the serial port is fed here.
 pub fn call(interrupt: u8, regs: &Regs) -> Regs {
+    console::feed();
     let out = call_raw(interrupt, regs);
+    console::feed();
     // Some BIOS services switch the address line off that makes memory above 1 MiB visible, and our
     // heap is there.
     if !a20::is_on() {
