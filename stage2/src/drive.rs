@@ -48,6 +48,8 @@ pub struct Drive {
     pub block: usize,
     /// How many blocks to move at once.
     pub pace: Pace,
+    /// Whether any call failed.
+    pub failed: bool,
 }
 
 /// How many blocks to move at once: fewer after errors, then more again.
@@ -134,6 +136,7 @@ impl Drive {
                 self.pace.learn(count, count < first);
                 return Ok(usize::from(count) * self.block);
             };
+            self.failed = true;
             (failures, here) = (failures.saturating_add(1), here + 1);
             let last_size = count == 1;
             if is_too_many(error) && !last_size {
