@@ -46,6 +46,9 @@ impl Context<'_> {
     /// The first thing that is damaged or unreadable.
     pub fn verify_partition(&mut self, step: &Step, partition: PartitionIndex, quick: bool) -> Outcome {
         let region = self.region(partition)?;
+        if !quick {
+            self.machine.forget();
+        }
         let filesystem = self.basics(partition, &region)?;
         let name = filesystem.as_ref().map_or("unknown filesystem", Filesystem::name);
         if quick {
