@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use knownstate_core::logic::{self, MbrCode, Partition, Program, Verb};
+use knownstate_core::logic::{self, MbrCode, Partition, PartitionIndex, Program, Verb};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::mbr::CODE_BYTES;
@@ -89,21 +89,18 @@ fn parse(path: &Path, text: String, images: Option<&Path>) -> Option<Source> {
 /// What is wrong with the files that logic.txt names, one line each.
 fn problems(source: &Source) -> Vec<String> {
     let program = &source.program;
-    let booted: BTreeSet<&str> = program
-        .steps()
-        .iter()
-        // A partition without boot code never passes `verify`, so a flow that asks for it never gets on.
-        .filter_map(|s| match s.verb {
-            Verb::Boot(partition) | Verb::Verify { partition, .. } => Some(program.partition(partition).name.as_str()),
-            _ => None,
-        })
-        .collect();
+    let named = |wanted: fn(&Verb) -> Option<PartitionIndex>| -> BTreeSet<&str> {
+        program.steps().iter().filter_map(|s| wanted(&s.verb)).map(|p| program.partition(p).name.as_str()).collect()
+    };
+    let booted = named(|verb| if let Verb::Boot(partition) = verb { Some(*partition) } else { None });
+    let verified = named(|verb| if let Verb::Verify { partition, .. } = verb { Some(*partition) } else { None });
     let mut problems = collisions(program);
     let mut homes = 0;
     for partition in program.partition_indexes().map(|p| program.partition(p)) {
         let Some(image) = &partition.image else { continue };
         let path = source.file(image);
-        match examine(&path, partition, booted.contains(partition.name.as_str())) {
+        let name = partition.name.as_str();
+        match examine(&path, partition, booted.contains(name), verified.contains(name)) {
             Ok(home) => homes += usize::from(home),
             Err(error) => problems.push(format!("partition {}: {}: {error:#}", partition.name, path.display())),
         }
@@ -146,7 +143,7 @@ fn collisions(program: &Program) -> Vec<String> {
 }
 
 /// Examines an image that has to be restored; whether bstate.txt has a place in it.
-fn examine(path: &Path, partition: &Partition, booted: bool) -> Result<bool> {
+fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> Result<bool> {
     if !path.exists() {
         bail!("no such file; put the image there, or say where it is with --images");
     }
@@ -166,7 +163,9 @@ fn examine(path: &Path, partition: &Partition, booted: bool) -> Result<bool> {
     };
     let mut sector = [0; SECTOR];
     volume.read(Offset(0), &mut sector).map_err(|e| anyhow::anyhow!("boot sector: {e}"))?;
-    if let (true, Some(fault)) = (booted, boot_sector::fault(&sector)) {
+    // A filesystem without boot code never passes `verify`, so a flow that asks for it never gets on; anything
+    // else only has to be what it was.
+    if let (true, Some(fault)) = (booted || verified && home, boot_sector::fault(&sector)) {
         bail!("{fault}; a step boots or verifies it, so install a boot loader in it (such as syslinux or extlinux)");
     }
     Ok(home)

@@ -9,7 +9,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::logic::{PartitionIndex, Step};
+use crate::machine::{IoError, Machine};
+use crate::media::ext::sign_superblock;
 use crate::media::filesystem::Filesystem;
+use crate::media::kind::Kind;
 use crate::media::region::Region;
 use crate::steps::progress::Progress;
 use crate::steps::seal::{Damage, MOST};
@@ -62,7 +65,11 @@ impl Context<'_> {
         let Healing { sibling, from_sibling, from_cd, mut failed, failures, .. } = healing;
         let mended = count(sibling.as_ref().map(|(name, _)| name), from_sibling, from_cd);
         if failed.is_empty() {
-            return Ok(mended);
+            // What the seal leaves out may be wrong as well: a filesystem that says itself that it has errors.
+            return self
+                .basics(partition, &target)
+                .map(|_| mended.clone())
+                .map_err(|why| format!("{why}; mended: {mended}"));
         }
         if failures > failed.len() {
             failed.push(format!("and {} more ranges", failures - failed.len()));
@@ -159,7 +166,7 @@ impl Context<'_> {
         if !entry.matches(copy) {
             return Err("differs as well".to_string());
         }
-        target.write_using(self.machine, Offset(entry.first), content, copy).map_err(|e| e.to_string())
+        put(self.machine, target, entry, content, copy).map_err(|e| e.to_string())
     }
 
     fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
@@ -175,7 +182,11 @@ impl Context<'_> {
             return Err("the CD's image is not what was sealed".to_string());
         };
         let (content, back) = self.buffers.chunk(self.machine, image, &wanted)?;
-        healing.target.write_using(self.machine, Offset(entry.first), content, back).map_err(|e| e.to_string())
+        let written = put(self.machine, &healing.target, entry, content, back).map_err(|e| e.to_string());
+        if entry.kind == Kind::ExtSuperblockEnd {
+            self.buffers.forget();
+        }
+        written
     }
 
     /// Where the CD's seal was the measure, the partition is what was shipped, and a seal in it that says
@@ -211,6 +222,45 @@ impl Context<'_> {
         // If that fails, the next `verify` finds it out.
         let _ = target.write(self.machine, at, &new);
     }
+}
+
+/// Writes a range that is what the seal says.
+fn put(
+    machine: &mut dyn Machine,
+    target: &Region,
+    entry: &Entry,
+    content: &mut [u8],
+    back: &mut [u8],
+) -> Result<(), IoError> {
+    if matches!(entry.kind, Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
+        fit_superblock(machine, target, entry, content)?;
+    }
+    target.write_using(machine, Offset(entry.first), content, back)
+}
+
+/// Half of an ext superblock comes from elsewhere, and the other half stays; bytes that do not count may differ
+/// between the two, but the checksum in the second half is over both. It is written before the first half, so
+/// that after a power cut the seal still finds that one damaged.
+#[inline(never)]
+fn fit_superblock(
+    machine: &mut dyn Machine,
+    target: &Region,
+    entry: &Entry,
+    content: &mut [u8],
+) -> Result<(), IoError> {
+    let is_first = entry.kind == Kind::ExtSuperblock;
+    let at = if is_first { entry.first.saturating_add(1) } else { entry.first.saturating_sub(1) };
+    let mut other = [0; SECTOR];
+    // A half that can't be read is damaged as well, and has its own turn.
+    if target.read(machine, Offset(at), &mut other).is_err() {
+        return Ok(());
+    }
+    if !is_first {
+        sign_superblock(&other, content);
+    } else if sign_superblock(content, &mut other) {
+        target.write(machine, Offset(at), &other)?;
+    }
+    Ok(())
 }
 
 /// How many ranges came from where.

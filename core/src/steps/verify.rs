@@ -68,7 +68,7 @@ impl Context<'_> {
 
     /// A partition's boot sector and filesystem basics: a handful of sectors. Nothing where it holds
     /// something that is neither FAT nor ext, and is meant to.
-    fn basics(&mut self, partition: PartitionIndex, region: &Region) -> Result<Option<Filesystem>, String> {
+    pub(crate) fn basics(&mut self, partition: PartitionIndex, region: &Region) -> Result<Option<Filesystem>, String> {
         let mut sector = [0; SECTOR];
         region.read(self.machine, Offset(0), &mut sector).map_err(|e| format!("boot sector unreadable: {e}"))?;
         let filesystem = Filesystem::open(&mut region.volume(self.machine));

@@ -1,0 +1,474 @@
+//! `verify` and `heal`: every kind of damage at every kind of place, both ways to mend it, all that can go wrong
+//! on the way, and seals that stand on the disk.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use common::images::{self, Set, boot_code, ext, fat, fill, tree};
+use common::machine::{Cut, Pc, Torn, word};
+use common::seals::{self, Bytes, Part, put_seal};
+use common::tools::{self, must, run, shell, text};
+use knownstate_core::layout::Layout;
+use knownstate_core::logic::Protect;
+use knownstate_core::media::filesystem::Filesystem;
+use knownstate_core::table::write::{Chunk, chunks};
+use knownstate_core::table::{CHUNK_SECTORS, Form};
+use knownstate_core::units::SECTOR;
+
+/// Verifies and heals P1; where it holds says what came of it.
+const FLOW: &str = "
+1 verify P1 else 2
+good hold \"good\"
+2 heal P1 from P2 else bad
+3 verify P1 else bad
+healed hold \"healed\"
+bad hold \"not healed\"
+";
+
+/// Two partitions of one image, restored.
+struct Lab {
+    set: Set,
+    pc: Pc,
+    layout: Layout,
+}
+
+impl Lab {
+    fn new(kib: u64, options: &str) -> Self {
+        let temporary = tools::temporary();
+        let folder = temporary.path();
+        tree(folder);
+        if options.starts_with("-F") {
+            fat(folder, "system.img", kib, options);
+        } else {
+            ext(folder, "system.img", kib, options);
+            boot_code(folder, "system.img");
+        }
+        fill(folder, "system.img");
+        let set = images::figure4_on(folder, [("system.img", "0c"), ("system.img", "0c")]);
+        let mut pc = set.restored();
+        let layout = seals::layout(&set.images[0]);
+        pc.disks[0].allowed = set.places.iter().map(|&(start, sectors)| start..start + sectors).collect();
+        let mut lab = Self { set, pc, layout };
+        lab.pc.cd = lab.cd(FLOW);
+        lab
+    }
+
+    fn cd(&self, steps: &str) -> Arc<Vec<u8>> {
+        self.set.with_logic(&format!("logic 1\n{}{steps}\n", self.set.declarations())).iso
+    }
+
+    fn chunks(&self) -> Vec<Chunk> {
+        chunks(&self.layout, &Protect::All).unwrap().into_iter().filter(|c| c.protected).collect()
+    }
+
+    /// The chunk that a sector of the partition is in.
+    fn chunk_at(&self, sector: u64) -> Chunk {
+        let has = |c: &&Chunk| (c.first..c.first + u64::from(c.sectors)).contains(&sector);
+        *self.chunks().iter().find(has).unwrap_or_else(|| panic!("sector {sector} is in no protected chunk"))
+    }
+
+    /// The first sector of partition `n`.
+    fn start(&self, n: usize) -> u64 {
+        self.set.places[n].0
+    }
+
+    /// Turns every bit of a sector of partition `n` over.
+    fn spoil(&self, pc: &mut Pc, n: usize, sector: u64) {
+        let at = self.start(n) + sector;
+        let content = pc.disks[0].sector(at).map(|b| !b);
+        pc.disks[0].poke(at * SECTOR as u64, &content);
+    }
+
+    /// One sector of each owner's first and last run, and that owner.
+    fn places(&self) -> Vec<(u64, String)> {
+        let mut places = BTreeMap::new();
+        let protected = |run: &&knownstate_core::layout::Run| !run.volatile;
+        for run in self.layout.runs.iter().filter(protected) {
+            let owner = self.layout.owner(run).unwrap_or("nobody").to_string();
+            let (first, last) = places.entry(owner).or_insert((run.first, run.end() - 1));
+            (*first, *last) = ((*first).min(run.first), (*last).max(run.end() - 1));
+        }
+        let both = places.into_iter().flat_map(|(owner, (a, b))| [(a, owner.clone()), (b, owner)]);
+        both.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+fn fat16() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(|| Lab::new(8192, "-F 16 -s 2"))
+}
+
+fn fat32() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(|| Lab::new(36_000, "-F 32 -s 1"))
+}
+
+fn ext4() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(|| Lab::new(12_288, "-t ext4 -b 1024 -O metadata_csum,64bit"))
+}
+
+fn labs() -> [(&'static str, &'static Lab); 3] {
+    [("FAT16", fat16()), ("FAT32", fat32()), ("ext4", ext4())]
+}
+
+/// The line of a step, or all lines.
+fn line<'a>(pc: &'a Pc, label: &str) -> &'a str {
+    let found = pc.log().into_iter().find(|l| l.strip_prefix(label).is_some_and(|rest| rest.starts_with(' ')));
+    found.unwrap_or_else(|| panic!("no step {label}: {:#?}", pc.lines))
+}
+
+#[test]
+fn damage_at_any_kind_of_place_is_named_and_nothing_else_is_written() {
+    for (name, lab) in labs() {
+        let places = lab.places();
+        assert!(places.len() > 80, "{name}: {places:#?}");
+        for (sector, owner) in places {
+            let mut pc = lab.pc.clone();
+            lab.spoil(&mut pc, 0, sector);
+            let case = format!("{name}, sector {sector} of {owner}");
+            assert_eq!(word(&pc.start()), "hold healed", "{case}: {:#?}", pc.lines);
+            assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = ok (1 ranges: 1 from P2, 0 from the CD)", "{case}");
+            let chunk = lab.chunk_at(sector);
+            let range = (0, lab.start(0) + chunk.first, usize::from(chunk.sectors));
+            assert!(pc.writes == [range], "{case}: {:?} was written, the chunk is {range:?}", pc.writes);
+            assert_eq!(lab.set.difference(&pc, 0), None, "{case}");
+            let said = line(&pc, "1");
+            // Where the damage hides the filesystem, that is what is said.
+            let basics = ["boot sector has", "no FAT or ext", "filesystem damaged", "filesystem not supported"];
+            if !basics.iter().any(|b| said.starts_with(&format!("1 verify P1 = failed ({b}"))) {
+                let place = format!(
+                    "not as sealed: sectors {} to {}: ",
+                    chunk.first,
+                    chunk.first + u64::from(chunk.sectors) - 1
+                );
+                assert!(said.contains(&place), "{case}: {said}");
+                let names = said.split_once(&place).unwrap().1;
+                let owner = owner.replace(|c: char| !c.is_ascii(), "?");
+                assert!(names.contains(&owner) || names.contains(" more)"), "{case}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_two_and_all_chunks_are_mended_from_the_sibling_or_the_cd() {
+    for (name, lab) in labs() {
+        let chunks = lab.chunks();
+        for count in [1, 2, chunks.len()] {
+            for from in [" from P2", ""] {
+                let mut pc = lab.pc.clone();
+                pc.cd = lab.cd(&FLOW.replace(" from P2", from));
+                // The last ones, so that the filesystem is known as long as it can be.
+                for chunk in chunks.iter().rev().take(count) {
+                    lab.spoil(&mut pc, 0, chunk.first + u64::from(chunk.sectors) / 2);
+                }
+                let case = format!("{name}, {count} chunks{from}");
+                assert_eq!(word(&pc.start()), "hold healed", "{case}: {:#?}", pc.lines);
+                let mended = if from.is_empty() {
+                    format!("{count} ranges from the CD")
+                } else {
+                    format!("{count} ranges: {count} from P2, 0 from the CD")
+                };
+                assert_eq!(line(&pc, "2"), format!("2 heal P1{from} = ok ({mended})"), "{case}");
+                assert_eq!(pc.writes.len(), count, "{case}: {:?}", pc.writes);
+                assert_eq!(lab.set.difference(&pc, 0), None, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_sibling_mends_the_other_and_the_cd_mends_what_both_have_lost() {
+    let steps = "
+1 verify P1 else 2
+2 heal P1 from P2 else bad
+3 verify P2 else 4
+4 heal P2 from P1 else bad
+5 verify P1 else bad
+6 verify P2 else bad
+healed hold \"healed\"
+bad hold \"not healed\"";
+    for (name, lab) in labs() {
+        let chunks = lab.chunks();
+        let middle = |n: usize| chunks[n].first + u64::from(chunks[n].sectors) / 2;
+        let (a, b) = (chunks.len() - 1, chunks.len() / 2);
+        for (p1, p2, from_p2, from_p1, from_cd) in [
+            (vec![a], vec![b], [1, 0], [1, 0], "different chunks"),
+            (vec![a], vec![a], [0, 1], [1, 0], "the same chunk"),
+            (vec![a, b, 5], vec![b], [2, 1], [1, 0], "some of both"),
+        ] {
+            let mut pc = lab.pc.clone();
+            pc.cd = lab.cd(steps);
+            p1.iter().for_each(|&n| lab.spoil(&mut pc, 0, middle(n)));
+            p2.iter().for_each(|&n| lab.spoil(&mut pc, 1, middle(n)));
+            assert_eq!(word(&pc.start()), "hold healed", "{name}, {from_cd}: {:#?}", pc.lines);
+            let said = |[sibling, cd]: [usize; 2], other| {
+                format!("({} ranges: {sibling} from {other}, {cd} from the CD)", sibling + cd)
+            };
+            assert!(line(&pc, "2").ends_with(&said(from_p2, "P2")), "{name}, {from_cd}: {}", line(&pc, "2"));
+            assert!(line(&pc, "4").ends_with(&said(from_p1, "P1")), "{name}, {from_cd}: {}", line(&pc, "4"));
+            assert_eq!([0, 1].map(|n| lab.set.difference(&pc, n)), [None; 2], "{name}, {from_cd}");
+        }
+    }
+}
+
+/// The bits of each protected sector that its kind says change by themselves, turned over.
+fn with_all_that_changes_by_itself(lab: &Lab, pc: &mut Pc, n: usize) -> usize {
+    let mut changed = 0;
+    for chunk in lab.chunks().iter().filter(|c| c.kind != knownstate_core::media::kind::Kind::Data) {
+        for sector in chunk.first..chunk.first + u64::from(chunk.sectors) {
+            let at = lab.start(n) + sector;
+            let mut content = pc.disks[0].sector(at);
+            let blanked = |content: &[u8; SECTOR]| {
+                let mut blanked = *content;
+                chunk.kind.blank(&mut blanked);
+                blanked
+            };
+            let good = blanked(&content);
+            for bit in 0..SECTOR * 8 {
+                content[bit / 8] ^= 1 << (bit % 8);
+                match blanked(&content) == good {
+                    true => changed += 1,
+                    false => content[bit / 8] ^= 1 << (bit % 8),
+                }
+            }
+            pc.disks[0].poke(at * SECTOR as u64, &content);
+        }
+    }
+    changed
+}
+
+#[test]
+fn what_the_system_changes_by_itself_is_no_damage_and_stays() {
+    for (name, lab) in labs() {
+        let mut pc = lab.pc.clone();
+        let changed = [0, 1].map(|n| with_all_that_changes_by_itself(lab, &mut pc, n));
+        if name == "ext4" {
+            // s_state: in use. The bit that says that there are errors is one that `verify` looks at.
+            (0..2).for_each(|n| pc.disks[0].poke((lab.start(n) + 2) * SECTOR as u64 + 0x3A, &[0, 0]));
+        }
+        assert!(changed[0] > 100, "{name}: only {changed:?} bits");
+        let used = Part::read(&pc, lab.set.places[0]).bytes;
+        assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
+        // Real damage beside it: only the chunk with it is written.
+        let last = *lab.chunks().last().unwrap();
+        lab.spoil(&mut pc, 0, last.first);
+        assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
+        assert!(Part::read(&pc, lab.set.places[0]).bytes == used, "{name}: more was written than the damage");
+    }
+}
+
+/// Half of an ext superblock carries the checksum of both: whichever is mended, the kernel has to take it.
+#[test]
+fn a_mended_superblock_is_one_that_a_kernel_mounts() {
+    let lab = ext4();
+    let temporary = tools::temporary();
+    let path = temporary.path().join("part");
+    let part = |pc: &Pc, n: usize| Part::read(pc, lab.set.places[n]).bytes;
+    // P1 was mounted since, and P2 was not: their superblocks differ where that is allowed.
+    let mut used = lab.pc.clone();
+    fs::write(&path, part(&used, 0)).unwrap();
+    shell(
+        temporary.path(),
+        "debugfs -w -R 'ssv mtime 20200101' part 2>&1; debugfs -w -R 'ssv mnt_count 7' part 2>&1; debugfs -w -R 'ssv kbytes_written 12345' part 2>&1",
+    );
+    must("e2fsck", &["-fn", text(&path)]);
+    used.disks[0].poke(lab.start(0) * SECTOR as u64, &fs::read(&path).unwrap());
+    assert_eq!(word(&used.start()), "hold good", "{:#?}", used.lines);
+    for sector in [2, 3] {
+        for from in [" from P2", ""] {
+            let mut pc = used.clone();
+            pc.cd = lab.cd(&FLOW.replace(" from P2", from));
+            // A byte that counts and by which the filesystem is not recognised: s_uuid; s_log_groups_per_flex.
+            let at = (lab.start(0) + sector) * SECTOR as u64 + if sector == 2 { 0x68 } else { 0x74 - 4 + 0x80 };
+            let old = pc.disks[0].bytes(lab.start(0) + sector..lab.start(0) + sector + 1)[(at % 512) as usize];
+            pc.disks[0].poke(at, &[old ^ 0x40]);
+            assert_eq!(word(&pc.start()), "hold healed", "sector {sector}{from}: {:#?}", pc.lines);
+            fs::write(&path, part(&pc, 0)).unwrap();
+            let ran = run("e2fsck", &["-fn", text(&path)]);
+            assert_eq!(ran.code, 0, "sector {sector}{from}:\n{}{}", ran.out, ran.err);
+        }
+    }
+}
+
+/// `heal` does not say ok where the next `verify` would fail.
+#[test]
+fn a_filesystem_that_has_errors_by_its_own_word_is_not_healed() {
+    let lab = ext4();
+    let mut pc = lab.pc.clone();
+    pc.disks[0].poke((lab.start(0) + 2) * SECTOR as u64 + 0x3A, &[2, 0]);
+    assert_eq!(word(&pc.start()), "hold bad", "{:#?}", pc.lines);
+    let why = "filesystem damaged: s_state: errors were detected";
+    assert_eq!(line(&pc, "2"), format!("2 heal P1 from P2 = failed ({why}; mended: nothing differs)"));
+}
+
+/// The byte of the CD's image where the pack of the chunk at `sector` begins.
+fn pack_of(lab: &Lab, sector: u64) -> usize {
+    let entry = lab.set.image_file(0).2.into_iter().find(|e| (e.first..e.end()).contains(&sector)).unwrap();
+    entry.place.unwrap().at as usize * 2048
+}
+
+#[test]
+fn where_the_cd_is_damaged_what_can_be_mended_is_and_nothing_wrong_is_written() {
+    for (name, lab) in labs() {
+        let chunks = lab.chunks();
+        let (lost, other) = (chunks[chunks.len() - 1].first, chunks[chunks.len() / 2].first);
+        let mut pc = lab.pc.clone();
+        pc.cd = Arc::new({
+            let mut iso = lab.cd(FLOW).to_vec();
+            iso[lab.set.image_file(0).0 + pack_of(lab, lost) + 1] ^= 1;
+            iso
+        });
+        lab.spoil(&mut pc, 0, lost);
+        lab.spoil(&mut pc, 1, lost);
+        lab.spoil(&mut pc, 0, other);
+        let before = Part::read(&pc, lab.set.places[0]).bytes;
+        assert_eq!(word(&pc.start()), "hold bad", "{name}: {:#?}", pc.lines);
+        let said = line(&pc, "2");
+        let place = format!("failed (sectors {lost} to ");
+        for part in [
+            &place[..],
+            ": P2: differs as well, images/system.img is damaged on the CD: pack at byte ",
+            "; mended: 1 ranges: 1 from P2, 0 from the CD)",
+        ] {
+            assert!(said.contains(part), "{name}: `{part}` is not in {said}");
+        }
+        let mut wanted = before;
+        let mended = lab.chunk_at(other);
+        let good = &lab.set.images[0];
+        let range = mended.first as usize * SECTOR..(mended.first as usize + usize::from(mended.sectors)) * SECTOR;
+        wanted[range.clone()].copy_from_slice(&good[range]);
+        assert!(
+            Part::read(&pc, lab.set.places[0]).bytes == wanted,
+            "{name}: other bytes than the mended chunk's changed"
+        );
+    }
+}
+
+/// With a damaged block in the table of the CD's image, no entry of that block counts: not at the second look either.
+#[test]
+fn no_entry_of_a_damaged_table_is_used() {
+    let lab = fat16();
+    let (begin, _, entries) = lab.set.image_file(0);
+    let mut chunks: Vec<Chunk> = lab.chunks();
+    chunks.retain(|c| entries.iter().position(|e| e.first == c.first).unwrap() < 51);
+    let (first, second) = (chunks[chunks.len() - 2], chunks[chunks.len() - 1]);
+    let n = entries.iter().position(|e| e.first == second.first).unwrap();
+    let mut pc = lab.pc.clone();
+    put_seal(&mut pc, lab.set.places[0], "seal.0", 1, &Protect::All);
+    let mut iso = lab.cd(&FLOW.replace(" from P2", "")).to_vec();
+    // The place of the second one's content within its pack.
+    iso[begin + 2048 + n * 40 + 0x14] ^= 1;
+    pc.cd = Arc::new(iso);
+    lab.spoil(&mut pc, 0, first.first);
+    lab.spoil(&mut pc, 0, second.first);
+    assert_eq!(word(&pc.start()), "hold bad", "{:#?}", pc.lines);
+    assert_eq!(line(&pc, "2").matches("the hash of block 0 of its table is wrong").count(), 2, "{}", line(&pc, "2"));
+    assert!(pc.writes.is_empty(), "{:?}", pc.writes);
+}
+
+#[test]
+fn without_the_cds_image_the_sibling_mends_by_the_seal_on_the_disk_or_nothing_is_written() {
+    for (name, lab) in labs() {
+        let gone = |steps: &str| {
+            let mut iso = lab.cd(steps).to_vec();
+            iso[lab.set.image_file(0).0] ^= 1;
+            Arc::new(iso)
+        };
+        let last = lab.chunks().last().unwrap().first;
+        let mut pc = lab.pc.clone();
+        pc.cd = gone(FLOW);
+        lab.spoil(&mut pc, 0, last);
+        assert_eq!(word(&pc.start()), "hold bad", "{name}: {:#?}", pc.lines);
+        let why = "(images/system.img is damaged on the CD: no table)";
+        assert!(line(&pc, "1").ends_with(why) && line(&pc, "2").ends_with(why), "{name}: {:#?}", pc.lines);
+        assert!(pc.writes.is_empty(), "{name}: {:?}", pc.writes);
+
+        let mut pc = lab.pc.clone();
+        put_seal(&mut pc, lab.set.places[0], "seal.1", 3, &Protect::All);
+        pc.cd = gone(FLOW);
+        assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
+        lab.spoil(&mut pc, 0, last);
+        assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
+        assert_eq!(lab.set.difference(&pc, 0).filter(|s| !seal_sectors(lab).contains(s)), None, "{name}");
+        pc.cd = gone(&FLOW.replace(" from P2", ""));
+        lab.spoil(&mut pc, 0, last);
+        assert_eq!(word(&pc.start()), "hold bad", "{name}: {:#?}", pc.lines);
+        assert!(
+            line(&pc, "2").contains("images/system.img is damaged on the CD: no table; mended: nothing"),
+            "{name}: {:#?}",
+            pc.lines
+        );
+        assert!(pc.writes.is_empty(), "{name}: {:?}", pc.writes);
+    }
+}
+
+/// The sectors of both seals, from the partition's beginning.
+fn seal_sectors(lab: &Lab) -> BTreeSet<u64> {
+    ["seal.0", "seal.1"].iter().flat_map(|file| seals::sectors_of(&lab.set.images[0], 0, file)).collect()
+}
+
+#[test]
+fn a_sibling_on_a_disk_that_is_gone_leaves_the_cd() {
+    let lab = fat16();
+    let (start, sectors) = lab.set.places[0];
+    let declarations = format!(
+        "disk system sectors {}\ndisk other sectors 4444444\n\
+         partition P1 on system start {start} sectors {sectors} type 0c image system.img\n\
+         partition P2 on other start 2048 sectors {sectors} type 0c image system.img\n",
+        lab.set.disk_sectors
+    );
+    let mut pc = lab.pc.clone();
+    // One partition only in the table, as this logic.txt declares it.
+    pc.disks[0].poke(446 + 16, &[0; 16]);
+    pc.cd = lab.set.with_logic(&format!("logic 1\n{declarations}{FLOW}")).iso;
+    lab.spoil(&mut pc, 0, lab.chunks().last().unwrap().first);
+    assert_eq!(word(&pc.start()), "hold healed", "{:#?}", pc.lines);
+    assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = ok (1 ranges: 0 from P2, 1 from the CD)");
+}
+
+#[test]
+fn unreadable_sectors_are_mended_by_writing_and_disks_that_fail_or_lie_are_told() {
+    for (name, lab) in labs() {
+        let chunks = lab.chunks();
+        let bad = [0, chunks[chunks.len() / 3].first, chunks[chunks.len() - 1].first];
+        let at = bad.map(|sector| lab.start(0) + sector);
+        let mut pc = lab.pc.clone();
+        pc.disks[0].unreadable.extend(at);
+        assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
+        assert!(line(&pc, "2").contains("(3 ranges: 3 from P2"), "{name}: {}", line(&pc, "2"));
+        assert!(pc.disks[0].unreadable.is_empty(), "{name}");
+        assert_eq!(lab.set.difference(&pc, 0), None, "{name}");
+        // Nobody's sectors between those that count may be unreadable.
+        let used: BTreeSet<u64> = chunks.iter().flat_map(|c| c.first..c.first + u64::from(c.sectors)).collect();
+        let gap = (0..lab.layout.sectors).find(|s| !used.contains(s) && used.contains(&(s - 1))).unwrap();
+        let mut pc = lab.pc.clone();
+        pc.disks[0].unreadable.insert(lab.start(0) + gap);
+        assert_eq!(word(&pc.start()), "hold good", "{name}, sector {gap}: {:#?}", pc.lines);
+        for (lying, why) in [(false, "BIOS status 03"), (true, "read back differs from what was written")] {
+            let mut pc = lab.pc.clone();
+            lab.spoil(&mut pc, 0, bad[1]);
+            lab.spoil(&mut pc, 0, bad[2]);
+            if lying {
+                pc.disks[0].lying.insert(at[2])
+            } else {
+                pc.disks[0].unwritable.insert(at[2])
+            };
+            assert_eq!(word(&pc.start()), "hold bad", "{name}, {why}: {:#?}", pc.lines);
+            let said = line(&pc, "2");
+            assert!(said.contains(&format!("P2: {why}, {why}; mended: 1 ranges: 1 from P2")), "{name}: {said}");
+        }
+        // The sibling's sectors may be unreadable too.
+        let mut pc = lab.pc.clone();
+        lab.spoil(&mut pc, 0, bad[2]);
+        pc.disks[0].unreadable.insert(lab.start(1) + bad[2]);
+        assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
+        assert!(line(&pc, "2").contains("0 from P2, 1 from the CD"), "{name}: {}", line(&pc, "2"));
+    }
+}
