@@ -113,24 +113,34 @@ impl Context<'_> {
         damage: &mut Damage,
         healing: &mut Healing<'_>,
     ) -> Result<(), String> {
+        let begins = |entry: &&Entry| entry.first == 0;
+        let boot_sector = damage.entries.iter().find(begins).copied();
         loop {
             let bytes = |entries: &[Entry]| entries.iter().map(|e| e.bytes() as u64).sum();
             let mut progress = Progress::begin(self.machine, step, name, bytes(&damage.entries));
-            for entry in &damage.entries {
-                if let Err(why) = self.mend(entry, healing) {
-                    healing.failures += 1;
-                    if healing.failures <= TOLD {
-                        let place = self.describe(&damage.seal, entry);
-                        healing.failed.push(format!("{place}: {why}"));
-                    }
-                }
+            for entry in damage.entries.iter().filter(|entry| !begins(entry)) {
+                self.mend_or_note(entry, &damage.seal, healing);
                 progress.advance(self.machine, entry.bytes() as u64);
             }
-            let (true, Some(last)) = (damage.more, damage.entries.last().copied()) else { return Ok(()) };
+            let (true, Some(last)) = (damage.more, damage.entries.last().copied()) else { break };
             let left = (damage.seal.header.sectors.0 - last.end()) * SECTOR as u64;
             let mut progress = Progress::begin(self.machine, step, name, left);
             (damage.entries, damage.more) =
                 self.differing(&healing.target, &damage.seal, last.end(), MOST, &mut progress)?;
+        }
+        // Last, so that a power cut leaves nothing bootable that was not so before and is mended in part.
+        if let Some(entry) = &boot_sector {
+            self.mend_or_note(entry, &damage.seal, healing);
+        }
+        Ok(())
+    }
+
+    fn mend_or_note(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>) {
+        let Err(why) = self.mend(entry, healing) else { return };
+        healing.failures += 1;
+        if healing.failures <= TOLD {
+            let place = self.describe(seal, entry);
+            healing.failed.push(format!("{place}: {why}"));
         }
     }
 
@@ -171,7 +181,11 @@ impl Context<'_> {
 
     fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
         let (image, cursor) = healing.image.as_mut().map_err(|why| why.clone())?;
-        // Both are in the order of the disk, so one pass over the image's table is enough.
+        // Both are in the order of the disk, so one pass over the image's table is enough for all but the
+        // boot sector.
+        if healing.entry.is_some_and(|e| e.first > entry.first) {
+            (*cursor, healing.entry) = (image.entries(), None);
+        }
         while healing.entry.is_none_or(|e| e.first < entry.first) {
             match cursor.next(self.machine)? {
                 Some(next) => healing.entry = Some(next),
@@ -234,6 +248,13 @@ fn put(
 ) -> Result<(), IoError> {
     if matches!(entry.kind, Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
         fit_superblock(machine, target, entry, content)?;
+    }
+    // What follows the boot sector comes before it, for the reason that it comes last of all.
+    if entry.first == 0
+        && let Some((boot_sector, rest)) = content.split_at_mut_checked(SECTOR).filter(|(_, rest)| !rest.is_empty())
+    {
+        target.write_using(machine, Offset(1), rest, back)?;
+        return target.write_using(machine, Offset(0), boot_sector, back);
     }
     target.write_using(machine, Offset(entry.first), content, back)
 }
