@@ -77,6 +77,16 @@ impl Lab {
         self.set.places[n].0
     }
 
+    /// Where partition `n` is not what was shipped: the first of the chunks that differ in bytes that count.
+    fn not_shipped(&self, pc: &Pc, n: usize) -> Option<u64> {
+        let part = Part::read(pc, self.set.places[n]).bytes;
+        let counts = |bytes: &[u8], chunk: &Chunk| {
+            let from = chunk.first as usize * SECTOR;
+            chunk.entry(&bytes[from..from + usize::from(chunk.sectors) * SECTOR])
+        };
+        self.chunks().iter().find(|c| counts(&part, c) != counts(&self.set.images[0], c)).map(|c| c.first)
+    }
+
     /// Turns every bit of a sector of partition `n` over.
     fn spoil(&self, pc: &mut Pc, n: usize, sector: u64) {
         let at = self.start(n) + sector;
@@ -289,10 +299,22 @@ fn a_mended_superblock_is_one_that_a_kernel_mounts() {
             let at = (lab.start(0) + sector) * SECTOR as u64 + if sector == 2 { 0x68 } else { 0x74 - 4 + 0x80 };
             let old = pc.disks[0].bytes(lab.start(0) + sector..lab.start(0) + sector + 1)[(at % 512) as usize];
             pc.disks[0].poke(at, &[old ^ 0x40]);
-            assert_eq!(word(&pc.start()), "hold healed", "sector {sector}{from}: {:#?}", pc.lines);
-            fs::write(&path, part(&pc, 0)).unwrap();
-            let ran = run("e2fsck", &["-fn", text(&path)]);
-            assert_eq!(ran.code, 0, "sector {sector}{from}:\n{}{}", ran.out, ran.err);
+            let mut cuts = vec![None];
+            for write in 0..4 {
+                cuts.extend([Torn::Old, Torn::Garbage].map(|next| Some(Cut { write, sectors: 0, next })));
+            }
+            for cut in cuts {
+                let mut pc = pc.clone();
+                pc.cut = cut;
+                pc.start();
+                pc.cut = None;
+                let ending = word(&pc.start());
+                let good = ["hold healed", "hold good"].contains(&&*ending);
+                assert!(good, "sector {sector}{from}, {cut:?}: {:#?}", pc.lines);
+                fs::write(&path, part(&pc, 0)).unwrap();
+                let ran = run("e2fsck", &["-fn", text(&path)]);
+                assert_eq!(ran.code, 0, "sector {sector}{from}, {cut:?}:\n{}{}", ran.out, ran.err);
+            }
         }
     }
 }
@@ -470,5 +492,364 @@ fn unreadable_sectors_are_mended_by_writing_and_disks_that_fail_or_lie_are_told(
         pc.disks[0].unreadable.insert(lab.start(1) + bad[2]);
         assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
         assert!(line(&pc, "2").contains("0 from P2, 1 from the CD"), "{name}: {}", line(&pc, "2"));
+    }
+}
+
+/// A power cut at any sector of any write: what was whole stays whole, and the next start mends the rest.
+#[test]
+fn any_cut_of_a_heal_leaves_less_damage_and_the_next_start_mends_it() {
+    for (name, lab) in labs() {
+        let chunks = lab.chunks();
+        let mut before = lab.pc.clone();
+        let count = chunks.len();
+        for n in [0, 1, 2, 3, count / 2, count - 1] {
+            lab.spoil(&mut before, 0, chunks[n].first);
+        }
+        lab.spoil(&mut before, 1, chunks[count / 2].first);
+        let mut whole = before.clone();
+        assert_eq!(word(&whole.start()), "hold healed", "{name}: {:#?}", whole.lines);
+        let damaged: Vec<Range<u64>> = whole.writes.iter().map(|&(_, at, sectors)| at..at + sectors as u64).collect();
+        let good = Part::read(&whole, lab.set.places[0]).bytes;
+        for (write, &(_, _, sectors)) in whole.writes.iter().enumerate() {
+            let mut places = vec![0, sectors / 2, sectors - 1];
+            places.dedup();
+            for (sectors, next) in places
+                .into_iter()
+                .flat_map(|s| [Torn::Old, Torn::Half, Torn::Garbage, Torn::Unreadable].map(|next| (s, next)))
+            {
+                let cut = Cut { write, sectors, next };
+                let case = format!("{name}, {cut:?}");
+                let mut pc = before.clone();
+                pc.cut = Some(cut);
+                pc.start();
+                assert!(pc.off, "{case}: the cut did not happen");
+                pc.cut = None;
+                for sector in lab.start(0)..lab.start(0) + lab.layout.sectors {
+                    if damaged.iter().all(|range| !range.contains(&sector)) {
+                        let at = (sector - lab.start(0)) as usize * SECTOR;
+                        assert!(pc.disks[0].sector(sector)[..] == good[at..at + SECTOR], "{case}: sector {sector}");
+                    }
+                }
+                let ending = word(&pc.start());
+                assert!(["hold healed", "hold good"].contains(&&*ending), "{case}: {:#?}", pc.lines);
+                assert!(Part::read(&pc, lab.set.places[0]).bytes == good, "{case}: P1 is not what it was");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_verify_reads_what_is_needed_and_not_twice() {
+    for (name, lab) in labs() {
+        let chunks = lab.chunks();
+        let protected: u64 = chunks.iter().map(|c| u64::from(c.sectors)).sum();
+        let middle = chunks[chunks.len() / 2].first;
+        let run = |flow: &str, damage: &[u64]| {
+            let mut pc = lab.pc.clone();
+            pc.cd = lab.cd(flow);
+            damage.iter().for_each(|&sector| lab.spoil(&mut pc, 0, sector));
+            pc.start();
+            pc
+        };
+        let quick = run("1 verify P1 quick else 2\n2 hold \"x\"", &[]);
+        assert!(
+            quick.sectors_read <= 20 && quick.reads <= 8,
+            "{name}: {} sectors, {} reads",
+            quick.sectors_read,
+            quick.reads
+        );
+        let alone = "1 verify P1 else 2\n2 hold \"x\"";
+        let whole = run(alone, &[]);
+        // What stands between two chunks is read along, if it is little.
+        let limit = protected + protected / 4 + 200;
+        assert!(
+            (protected..limit).contains(&whole.sectors_read),
+            "{name}: {} of {protected} sectors",
+            whole.sectors_read
+        );
+        assert!(
+            whole.reads as u64 <= whole.sectors_read / 24 + 40,
+            "{name}: {} reads of {} sectors",
+            whole.reads,
+            whole.sectors_read
+        );
+        let stopped = run(alone, &[middle]);
+        assert!(line(&stopped, "1").starts_with("1 verify P1 = failed"), "{name}: {:#?}", stopped.lines);
+        assert!(stopped.sectors_read < whole.sectors_read * 3 / 4, "{name}: {} sectors", stopped.sectors_read);
+        // With `heal` behind it, all damage is found in one pass.
+        let last = chunks[chunks.len() - 1].first;
+        let healed = run("1 verify P1 else 2\n2 heal P1 from P2 else 3\n3 hold \"x\"", &[middle, last]);
+        assert!(
+            line(&healed, "2").ends_with("= ok (2 ranges: 2 from P2, 0 from the CD)"),
+            "{name}: {:#?}",
+            healed.lines
+        );
+        assert!(line(&healed, "1").ends_with(" and 1 more ranges)"), "{name}: {}", line(&healed, "1"));
+        let more = healed.sectors_read - whole.sectors_read;
+        assert!(more < 4 * 128 + 300, "{name}: {more} sectors more for healing two chunks");
+    }
+}
+
+#[test]
+fn what_verify_found_is_healed_once_a_start_and_only_where_it_was_found() {
+    let lab = fat16();
+    let sector = lab.chunks().last().unwrap().first;
+    let mut pc = lab.pc.clone();
+    pc.cd = lab.cd("1 heal P1 from P2 else 2\n2 heal P1 from P2 else 3\n3 heal P1 else 4\n4 hold \"x\"");
+    lab.spoil(&mut pc, 0, sector);
+    pc.start();
+    assert_eq!(line(&pc, "1"), "1 heal P1 from P2 = ok (1 ranges: 1 from P2, 0 from the CD)");
+    assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = failed (it was done already since the machine was switched on)");
+    assert_eq!(line(&pc, "3"), "3 heal P1 = ok (nothing differs)");
+    // What was found in P1 does not concern P2, nor P1 after a restore has put it right.
+    pc.cd = lab.cd("1 verify P1 else 2\n2 heal P2 else 3\n3 restore P1 else 9\n4 heal P1 from P2 else 9\n9 hold \"x\"");
+    lab.spoil(&mut pc, 0, sector);
+    pc.start();
+    assert_eq!(line(&pc, "2"), "2 heal P2 = ok (nothing differs)");
+    pc.cd = lab.cd("1 verify P1 else 3\n2 hold \"?\"\n3 restore P1 else 9\n4 heal P1 from P2 else 9\n9 hold \"x\"");
+    put_seal(&mut pc, lab.set.places[0], "seal.0", 5, &Protect::All);
+    lab.spoil(&mut pc, 0, sector);
+    pc.start();
+    assert_eq!(line(&pc, "4"), "4 heal P1 from P2 = ok (nothing differs)");
+    // A partition that the MBR does not have is not written.
+    let mut pc = lab.pc.clone();
+    lab.spoil(&mut pc, 0, sector);
+    pc.disks[0].poke(446 + 4, &[0x0B]);
+    pc.start();
+    assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = failed (the MBR does not hold P1 as declared)");
+    assert!(pc.writes.is_empty());
+}
+
+#[test]
+fn progress_comes_at_most_four_times_a_second() {
+    for (name, lab) in labs() {
+        for tick in [40, 130, 400, 3000] {
+            let mut pc = lab.pc.clone();
+            pc.tick = tick;
+            for chunk in lab.chunks() {
+                lab.spoil(&mut pc, 0, chunk.first);
+            }
+            pc.start();
+            let progress = pc.lines.iter().filter(|l| l.ends_with(" s left"));
+            let at: Vec<u64> = progress
+                .map(|l| l[1..11].trim_start_matches(' ').replace('.', "").trim_end_matches(']').parse().unwrap())
+                .collect();
+            assert!(at.len() > 3 || tick < 100, "{name}, {tick} ms: {:#?}", pc.lines);
+            for five in at.windows(5) {
+                assert!(five[4] - five[0] >= 1000, "{name}, {tick} ms a look at the clock: lines at {five:?}");
+            }
+            let lines = pc.lines.iter().all(|l| l.len() < 400);
+            assert!(lines, "{name}: {:#?}", pc.lines);
+        }
+    }
+}
+
+/// Whatever the number of ranges that nothing can mend, the line stays one that a person reads.
+#[test]
+fn many_failures_are_told_in_one_short_line() {
+    let lab = fat16();
+    let mut pc = lab.pc.clone();
+    put_seal(&mut pc, lab.set.places[0], "seal.0", 1, &Protect::All);
+    let chunks = lab.chunks();
+    let broken: Vec<u64> = chunks.iter().filter(|c| c.first > 100).map(|c| c.first).collect();
+    for n in 0..2 {
+        broken.iter().for_each(|&sector| lab.spoil(&mut pc, n, sector));
+    }
+    let mut iso = lab.cd(FLOW).to_vec();
+    iso[lab.set.image_file(0).0] ^= 1;
+    pc.cd = Arc::new(iso);
+    assert_eq!(word(&pc.start()), "hold bad", "{:#?}", pc.lines);
+    let said = line(&pc, "2");
+    assert!(said.contains(&format!("; and {} more ranges; mended: nothing", broken.len() - 3)), "{said}");
+    assert!(said.len() < 700, "{} bytes: {said}", said.len());
+}
+
+/// Changes some files of partition `n` as an update does: one goes, one comes, one is longer than before.
+fn update(lab: &Lab, pc: &mut Pc, n: usize) {
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    fs::write(folder.join("part"), Part::read(pc, lab.set.places[n]).bytes).unwrap();
+    fs::write(folder.join("new"), (0..90_000_u32).map(|n| (n / 11) as u8).collect::<Vec<u8>>()).unwrap();
+    let script = if images::is_fat(folder, "part") {
+        "mdel -i part ::tree/sector; mcopy -i part new ::tree/new; mcopy -o -i part new ::tree/kernel; fsck.fat -n part"
+    } else {
+        "printf 'rm tree/sector\\nwrite new tree/new\\nrm tree/kernel\\nwrite new tree/kernel\\n' >script
+        debugfs -w -f script part 2>&1; e2fsck -fn part"
+    };
+    // The same time in both, as an updater that copies blocks would leave it.
+    shell(folder, &format!("export E2FSPROGS_FAKE_TIME=1600000000 TZ=UTC; touch -d @1600000000 new; {script}"));
+    pc.disks[0].poke(lab.start(n) * SECTOR as u64, &fs::read(folder.join("part")).unwrap());
+}
+
+/// A machine whose two partitions have the same update, each with a seal of it.
+fn updated(lab: &Lab, file: &str, sequence: u64) -> Pc {
+    let mut pc = lab.pc.clone();
+    update(lab, &mut pc, 0);
+    let part = Part::read(&pc, lab.set.places[0]).bytes;
+    pc.disks[0].poke(lab.start(1) * SECTOR as u64, &part);
+    for n in 0..2 {
+        put_seal(&mut pc, lab.set.places[n], file, sequence, &Protect::All);
+    }
+    pc
+}
+
+#[test]
+fn a_seal_on_the_disk_is_preferred_and_of_two_the_newer_one() {
+    for (name, lab) in labs() {
+        let place = lab.set.places[0];
+        let mut pc = lab.pc.clone();
+        pc.cd = lab.cd("1 verify P1 else 2\n2 hold \"x\"");
+        let verifies = |pc: &mut Pc| {
+            pc.start();
+            let said = line(pc, "1");
+            assert!(
+                said.contains(" as sealed)") || said.contains("not as sealed") || !said.contains("sealed"),
+                "{said}"
+            );
+            said.starts_with("1 verify P1 = ok")
+        };
+        update(lab, &mut pc, 0);
+        assert!(!verifies(&mut pc), "{name}: an update that nobody sealed is no damage");
+        for (older, newer) in [("seal.0", "seal.1"), ("seal.1", "seal.0")] {
+            let mut pc = lab.pc.clone();
+            pc.cd = lab.cd("1 verify P1 else 2\n2 hold \"x\"");
+            put_seal(&mut pc, place, older, 1, &Protect::All);
+            assert!(verifies(&mut pc) && line(&pc, "1").ends_with("as sealed)"), "{name}: {:#?}", pc.lines);
+            update(lab, &mut pc, 0);
+            assert!(!verifies(&mut pc), "{name}: {:#?}", pc.lines);
+            put_seal(&mut pc, place, newer, 2, &Protect::All);
+            assert!(verifies(&mut pc), "{name}: {:#?}", pc.lines);
+            // Numbers far apart, and a number that only looks smaller.
+            put_seal(&mut pc, place, newer, 1 << 40, &Protect::All);
+            assert!(verifies(&mut pc), "{name}: {:#?}", pc.lines);
+            let mut other = pc.clone();
+            put_seal(&mut other, place, older, u64::MAX, &Protect::None);
+            lab.spoil(&mut other, 0, lab.chunks().last().unwrap().first);
+            assert!(verifies(&mut other), "{name}: the newest protects nothing; {:#?}", other.lines);
+        }
+    }
+}
+
+/// A new seal is written behind the header first, the header last. Wherever that ends, one of the two is in force.
+#[test]
+fn a_seal_that_was_torn_while_it_was_written_leaves_the_old_one_in_force() {
+    for (name, lab) in [("FAT16", fat16()), ("ext4", ext4())] {
+        let place = lab.set.places[0];
+        for changed in [false, true] {
+            let mut before = lab.pc.clone();
+            before.cd = lab.cd("1 verify P1 else 2\n2 hold \"x\"");
+            put_seal(&mut before, place, "seal.1", 1, &Protect::None);
+            put_seal(&mut before, place, "seal.0", 2, &Protect::All);
+            if changed {
+                update(lab, &mut before, 0);
+            }
+            let part = Part::read(&before, place);
+            let writes = part.placed("seal.1", &part.seal(3, &Protect::All));
+            let mut pc = before.clone();
+            for (n, (sector, new)) in writes.iter().enumerate() {
+                let old = pc.disks[0].sector(*sector);
+                for step in (0..=SECTOR).step_by(64) {
+                    let mut torn = old;
+                    torn[..step].copy_from_slice(&new[..step]);
+                    pc.disks[0].poke(sector * SECTOR as u64, &torn);
+                    let in_force = n + 1 == writes.len() && torn == *new;
+                    pc.start();
+                    let said = line(&pc, "1");
+                    let wanted = if in_force || !changed {
+                        "1 verify P1 = ok ("
+                    } else {
+                        "1 verify P1 = failed (not as sealed: "
+                    };
+                    assert!(said.starts_with(wanted), "{name}, changed {changed}, write {n} torn at {step}: {said}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_seal_is_told_and_heal_goes_back_to_what_was_shipped() {
+    for (name, lab) in labs() {
+        let place = lab.set.places[0];
+        for changed in [false, true] {
+            let mut pc = lab.pc.clone();
+            put_seal(&mut pc, place, "seal.1", 1, &Protect::All);
+            if changed {
+                update(lab, &mut pc, 0);
+            }
+            put_seal(&mut pc, place, "seal.0", 2, &Protect::All);
+            assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
+            let part = Part::read(&pc, place);
+            let block = seals::sectors_of(&part.bytes, part.start, "seal.0")[1];
+            let mut bad = pc.clone();
+            bad.disks[0].poke(block * SECTOR as u64 + 8, &[0x77]);
+            assert_eq!(word(&bad.start()), "hold healed", "{name}: {:#?}", bad.lines);
+            assert_eq!(line(&bad, "1"), "1 verify P1 = failed (seal.0: the hash of block 0 of its table is wrong)");
+            assert!(line(&bad, "3").starts_with("3 verify P1 = ok"), "{name}: {:#?}", bad.lines);
+            assert!(
+                bad.lines.iter().any(|l| l.contains("3 verify P1 = ok") && l.ends_with("as on the CD)")),
+                "{name}: {:#?}",
+                bad.lines
+            );
+            assert_eq!(lab.not_shipped(&bad, 0), None, "{name}: {:#?}", bad.lines);
+            assert_eq!(word(&bad.start()), "hold good", "{name}: {:#?}", bad.lines);
+            // And the header: then it is no seal, and the older one is in force.
+            let header = seals::sectors_of(&part.bytes, part.start, "seal.0")[0];
+            pc.disks[0].poke(header * SECTOR as u64 + 0x20, &[0x77]);
+            let ending = word(&pc.start());
+            let wanted = if changed { "hold bad" } else { "hold good" };
+            assert!(ending == wanted || ending == "hold healed", "{name}: {:#?}", pc.lines);
+        }
+    }
+}
+
+#[test]
+fn after_an_update_siblings_mend_each_other_and_the_cd_only_what_it_has() {
+    for (name, lab) in labs() {
+        let good = updated(lab, "seal.1", 4);
+        let mut pc = good.clone();
+        assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
+        let part = Part::read(&pc, lab.set.places[0]).bytes;
+        let new = chunks(&seals::layout(&part), &Protect::All).unwrap().into_iter().filter(|c| c.protected);
+        let bytes = |of: &[u8], c: &Chunk| of[c.first as usize * SECTOR..][..usize::from(c.sectors) * SECTOR].to_vec();
+        let old = lab.chunks();
+        let is_same = |c: &Chunk| old.contains(c) && bytes(&part, c) == bytes(&lab.set.images[0], c);
+        let (kept, others): (Vec<Chunk>, Vec<Chunk>) = new.partition(is_same);
+        let (changed, same) = (others.last().unwrap().first, kept.last().unwrap().first);
+        for (what, sector, both, outcome) in [
+            ("changed", changed, false, "= ok (1 ranges: 1 from P2, 0 from the CD)"),
+            ("same", same, false, "= ok (1 ranges: 1 from P2, 0 from the CD)"),
+            ("same in both", same, true, "= ok (1 ranges: 0 from P2, 1 from the CD)"),
+            ("changed in both", changed, true, "; mended: nothing differs)"),
+        ] {
+            let mut pc = good.clone();
+            lab.spoil(&mut pc, 0, sector);
+            if both {
+                lab.spoil(&mut pc, 1, sector);
+            }
+            let ending = word(&pc.start());
+            let said = line(&pc, "2");
+            assert!(said.ends_with(outcome), "{name}, {what}: {:#?}", pc.lines);
+            if said.contains("= ok") {
+                assert_eq!(ending, "hold healed", "{name}, {what}: {:#?}", pc.lines);
+                assert!(Part::read(&pc, lab.set.places[0]).bytes == part, "{name}, {what}: P1 is another");
+            } else {
+                let why = ["the CD's image is not what was sealed", "the CD's image has nothing there"];
+                assert!(why.iter().any(|w| said.contains(w)) && said.contains("/tree"), "{name}, {what}: {said}");
+                assert!(pc.writes.is_empty(), "{name}, {what}: {:?}", pc.writes);
+            }
+        }
+    }
+}
+
+/// Without its boot sector or superblock, a partition's own seal can't be found: it becomes what was shipped.
+#[test]
+fn damage_that_hides_the_seal_leads_back_to_what_was_shipped() {
+    for (name, lab) in labs() {
+        let mut pc = updated(lab, "seal.0", 2);
+        lab.spoil(&mut pc, 0, if name == "ext4" { 2 } else { 0 });
+        assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
+        assert_eq!(lab.not_shipped(&pc, 0), None, "{name}: {:#?}", pc.lines);
+        assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
     }
 }
