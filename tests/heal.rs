@@ -853,3 +853,173 @@ fn damage_that_hides_the_seal_leads_back_to_what_was_shipped() {
         assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
     }
 }
+
+/// A folder with a filled image, for a logic.txt of the test's own.
+fn maker(options: &str) -> tempfile::TempDir {
+    let temporary = tools::temporary();
+    tree(temporary.path());
+    if options.starts_with("-F") {
+        fat(temporary.path(), "system.img", 8192, options);
+    } else {
+        ext(temporary.path(), "system.img", 8192, options);
+        boot_code(temporary.path(), "system.img");
+    }
+    fill(temporary.path(), "system.img");
+    temporary
+}
+
+/// Two partitions of one image, each with its own words behind it; restored.
+fn protecting(folder: &Path, p1: &str, p2: &str) -> (Pc, [Layout; 2]) {
+    let logic = format!(
+        "logic 1\ndisk system sectors 50000\n\
+         partition P1 on system start 2048 sectors 16384 type 83 image system.img {p1}\n\
+         partition P2 on system start 20480 sectors 16384 type 83 image system.img {p2}\n\
+         1 verify mbr of system else 2\n  goto 3\n2 restore system else 9\n  restart\n\
+         3 verify P1 else 4\n  goto 5\n4 heal P1 else 5\n5 verify P2 else 6\n  goto 8\n6 heal P2 else 8\n\
+         8 hold \"end\"\n9 hold \"bad\"\n"
+    );
+    let mut disk = common::machine::Disk::blank(0x80, 50_000);
+    disk.allowed = vec![0..1, 2048..18_432, 20_480..36_864];
+    let mut pc = Pc::new(images::build(folder, &logic), vec![disk]);
+    assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
+    let layouts = [2048, 20_480].map(|start| seals::layout(&pc.disks[0].bytes(start..start + 16_384)));
+    (pc, layouts)
+}
+
+/// The last sector of a file or directory; 0 for the boot sector.
+fn sector_of(layout: &Layout, path: &str) -> u64 {
+    let Some(run) = layout.files(path).last().map(|&n| layout.runs[n]) else { return 0 };
+    run.end() - 1
+}
+
+/// Damages a sector of one of them; what the four steps made of it, `-` where they did not run.
+fn outcome(pc: &Pc, n: usize, sector: u64) -> [String; 4] {
+    let mut pc = pc.clone();
+    let at = [2048, 20_480][n] + sector;
+    let content = pc.disks[0].sector(at).map(|b| !b);
+    pc.disks[0].poke(at * SECTOR as u64, &content);
+    assert_eq!(word(&pc.start()), "hold 8", "{:#?}", pc.lines);
+    ["3", "4", "5", "6"].map(|label| {
+        let found = pc.log().into_iter().find(|l| l.starts_with(&format!("{label} ")));
+        found.map_or("-".into(), |l| if l.contains("= ok") { "ok".into() } else { l.split_once("(").unwrap().1.into() })
+    })
+}
+
+#[test]
+fn only_what_logic_txt_protects_is_damage() {
+    for options in ["-F 16 -s 2", "-t ext4"] {
+        let folder = maker(options);
+        let (pc, layouts) = protecting(folder.path(), "protect none", "protect tree/kernel \"tree/sub/folder\"");
+        let sector = |path: &str| sector_of(&layouts[1], path);
+        assert_eq!(outcome(&pc, 0, sector("tree/kernel")), ["ok", "-", "ok", "-"], "{options}: P1 protects nothing");
+        assert_eq!(
+            outcome(&pc, 1, sector("tree/a long name.config")),
+            ["ok", "-", "ok", "-"],
+            "{options}: not protected"
+        );
+        for path in ["tree/kernel", "tree/sub/folder/deep"] {
+            let said = outcome(&pc, 1, sector(path));
+            assert!(said[2].contains(&format!("/{path})")) && said[3] == "ok", "{options}, {path}: {said:?}");
+        }
+        let said = outcome(&pc, 1, 0);
+        assert!(said[2] != "ok" && said[3] == "ok", "{options}: the boot sector goes with the files: {said:?}");
+        // The other way round, so that each image has its own seal.
+        let (pc, layouts) = protecting(folder.path(), "protect tree/kernel", "");
+        let said = outcome(&pc, 1, sector_of(&layouts[1], "tree/a long name.config"));
+        assert!(
+            said[0] == "ok" && said[2].contains("/tree/a long name.config") && said[3] == "ok",
+            "{options}: {said:?}"
+        );
+        assert_eq!(
+            outcome(&pc, 0, sector_of(&layouts[0], "tree/a long name.config")),
+            ["ok", "-", "ok", "-"],
+            "{options}"
+        );
+    }
+}
+
+#[test]
+fn a_protected_path_that_is_not_there_is_told_when_the_cd_is_made() {
+    let folder = maker("-F 16 -s 2");
+    fs::write(
+        folder.path().join("logic.txt"),
+        "logic 1\ndisk system sectors 50000\n\
+         partition P1 on system start 2048 sectors 16384 type 83 image system.img protect tree/kernel tree/kernal\n\
+         1 verify P1 else 2\n2 hold \"x\"\n",
+    )
+    .unwrap();
+    let logic = folder.path().join("logic.txt");
+    let ran = tools::knownstate(&["build", text(&logic), "-o", text(&folder.path().join("x.iso"))]);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    let told = ["system.img", "tree/kernal", "no such file"].iter().all(|word| ran.err.contains(word));
+    assert!(told, "{}", ran.err);
+    assert!(!folder.path().join("x.iso").exists());
+    let check = tools::knownstate(&["check", text(&logic)]);
+    assert_eq!(check.code, 1, "check has to find what build refuses: {}{}", check.out, check.err);
+}
+
+/// Lies in a seal whose hashes are right: no run panics, reads without end, or writes where it must not.
+#[test]
+fn no_seal_makes_a_run_panic_or_write_elsewhere() {
+    for (name, lab) in [("FAT16", fat16()), ("ext4", ext4())] {
+        let place = lab.set.places[0];
+        let mut before = lab.pc.clone();
+        put_seal(&mut before, place, "seal.0", 7, &Protect::All);
+        let part = Part::read(&before, place);
+        let sectors = seals::sectors_of(&part.bytes, part.start, "seal.0");
+        let whole = part.seal(7, &Protect::All);
+        let mut endings = BTreeMap::new();
+        for seed in 1..=1500 {
+            let random = &mut common::hostile::Random::new(seed);
+            let mut seal = whole.clone();
+            let blocks = whole.len() / SECTOR;
+            for _ in 0..=random.below(3) {
+                let block = if random.below(2) == 0 { 0 } else { random.below(blocks) };
+                common::hostile::damage(random, &mut seal, &[block], SECTOR);
+                let bytes = &mut seal[block * SECTOR..][..SECTOR];
+                let sequence = u64::from_le_bytes(whole[16..24].try_into().unwrap());
+                if block > 0 {
+                    seals::rehash(bytes, sequence, block as u64 - 1);
+                } else {
+                    let own = knownstate_core::hash::hash(0, &bytes[..SECTOR - 8]);
+                    bytes[SECTOR - 8..].copy_from_slice(&own.to_le_bytes());
+                }
+            }
+            let mut pc = before.clone();
+            for (sector, content) in sectors.iter().zip(seal.chunks(SECTOR)) {
+                pc.disks[0].poke(sector * SECTOR as u64, content);
+            }
+            if random.below(3) == 0 {
+                lab.spoil(&mut pc, 0, random.below(lab.layout.sectors as usize) as u64);
+            }
+            let ran = std::panic::catch_unwind(move || word(&pc.start()));
+            *endings.entry(ran.unwrap_or_else(|_| panic!("{name}, seed {seed} replays this"))).or_insert(0) += 1;
+        }
+        assert!(endings.len() == 3, "{name}: the lies are one-sided: {endings:?}");
+    }
+}
+
+/// Names as long as the file, without an end of a line: they are read once, and told to nobody.
+#[test]
+fn names_without_an_end_cost_no_memory() {
+    let lab = fat32();
+    let mut pc = lab.pc.clone();
+    let part = Part::read(&pc, lab.set.places[0]);
+    let whole = part.seal(9, &Protect::All);
+    let header = knownstate_core::table::Header::parse(&whole).unwrap();
+    let names_at = header.names_at as usize;
+    let sectors = seals::sectors_of(&part.bytes, part.start, "seal.0");
+    let mut seal = whole[..names_at].to_vec();
+    seal.resize(sectors.len() * SECTOR, b'x');
+    let names_bytes = (seal.len() - names_at) as u32;
+    let header = knownstate_core::table::Header { names_bytes, file_bytes: seal.len() as u64, ..header };
+    seal[..SECTOR].copy_from_slice(&header.to_sector());
+    for (sector, content) in sectors.iter().zip(seal.chunks(SECTOR)) {
+        pc.disks[0].poke(sector * SECTOR as u64, content);
+    }
+    let chunk = *lab.chunks().last().unwrap();
+    lab.spoil(&mut pc, 0, chunk.first);
+    assert_eq!(word(&pc.start()), "hold healed", "{:#?}", pc.lines);
+    let place = format!("(not as sealed: sectors {} to {})", chunk.first, chunk.first + u64::from(chunk.sectors) - 1);
+    assert!(line(&pc, "1").ends_with(&place), "{}", line(&pc, "1"));
+}
