@@ -3,6 +3,8 @@
 #   make run     blank disk -> restore -> restart -> Linux from P1 -> Clean; BREAK=mbr|p1|p2|both
 #                damages the disk first, FRESH=1 begins with a blank one, LOGIC=FILE takes another flow
 #   make test    every test there is on this machine
+#   make bench   what it costs, against floors and others; BENCH=handoff|restore|verify|heal|growth runs
+#                a part, TRACE=1 shows every BIOS call of a hand-off, PROFILE=1 whose instructions it takes
 #   make iso     the demo's CD alone: target/knownstate.iso
 #   make lint    formatting and clippy, as CI wants them
 #   make setup   installs what the others need (they do it by themselves)
@@ -24,7 +26,7 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test iso lint setup host appliance appliance-ext4 clean
+.PHONY: run test bench iso lint setup host appliance appliance-ext4 clean
 .DELETE_ON_ERROR:
 
 run:
@@ -37,6 +39,10 @@ test:
 	@./setup.sh test
 	@$(MAKE) --no-print-directory iso appliance-ext4
 	$(CARGO) test --workspace --release
+
+bench:
+	@./setup.sh bench
+	BENCH=$(BENCH) TRACE=$(TRACE) PROFILE=$(PROFILE) $(CARGO) bench --bench bench
 
 iso: host appliance
 	$(KNOWNSTATE) build $(LOGIC) --images $(APPLIANCE) -o $(ISO)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what `make` needs, where it may; otherwise names the exact command to type.
 #
-#   setup.sh run|test
+#   setup.sh run|test|bench
 #
 # Only Debian and its kin are known by package names. The Rust toolchain is rustup's where that has,
 # or can add, the standard library's source (the loader's target has no prebuilt one), else Debian's.
@@ -27,6 +27,14 @@ need_file /usr/lib/syslinux/modules/bios/ldlinux.c32 syslinux-common
 need_file /usr/share/seabios/bios.bin seabios
 if [ "$1" = test ]; then
     need extlinux extlinux; need sfdisk fdisk; need python3 python3
+fi
+
+if [ "$1" = bench ]; then
+    need bochs-bin bochs; need_file /usr/share/seabios/vgabios-isavga.bin seabios
+    need grub-mkimage grub-common; need_file /usr/lib/grub/i386-pc/cdboot.img grub-pc-bin
+    need_file /usr/lib/ISOLINUX/isolinux.bin isolinux
+    need_file /usr/lib/syslinux/modules/bios/chain.c32 syslinux-common
+    need gnuplot gnuplot-nox
 fi
 
 [ -n "$missing" ] || exit 0

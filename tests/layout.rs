@@ -94,7 +94,8 @@ fn tree(folder: &Path) {
     };
     let lengths =
         [("empty", 0), ("one", 1), ("SECTOR.BIN", 512), ("bstate.txt", 4096), ("seal.0", 9000), ("large", 310_000)];
-    for (name, bytes) in lengths.into_iter().chain([("boot/vmlinuz", 70_000), ("boot/syslinux/ldlinux.sys", 6000)]) {
+    let boot = [("boot/vmlinuz", 70_000), ("boot/initrd.img", 100), ("boot/syslinux/ldlinux.sys", 6000)];
+    for (name, bytes) in lengths.into_iter().chain(boot) {
         file(name, bytes);
     }
     file("boot/grub/a rather long name with späce and 漢字.conf", 2500);
@@ -260,7 +261,8 @@ fn fat_agrees(folder: &Path, options: &str, image: &[u8], layout: &Layout) {
     let reserved = 0..u64::from(u16::from_le_bytes([image[14], image[15]]));
     same(options, &boot, &reserved.chain(sectors_of(layout, "/boot/syslinux/ldlinux.sys")).collect());
     let below = sectors(layout.files("BOOT/").iter().map(|n| &layout.runs[*n]));
-    let parts = ["/boot", "/boot/vmlinuz", "/boot/syslinux", "/boot/syslinux/ldlinux.sys", "/boot/grub"];
+    let parts =
+        ["/boot", "/boot/vmlinuz", "/boot/initrd.img", "/boot/syslinux", "/boot/syslinux/ldlinux.sys", "/boot/grub"];
     let conf = "/boot/grub/a rather long name with späce and 漢字.conf";
     same(options, &below, &parts.iter().chain([&conf]).flat_map(|p| sectors_of(layout, p)).collect());
 }
@@ -479,10 +481,9 @@ fn using_an_ext_without_changing_a_file_changes_nothing_that_counts() {
             // A copy that is taken while it is mounted is what a crash leaves.
             assert!(mounted(folder, &format!("{use_it}; cp x.img crashed")));
             unchanged("the same again");
-            shell(
-                folder,
-                "cp crashed x.img; e2fsck -p x.img >fsck.log 2>&1 || test $? = 1 || { cat fsck.log; exit 1; }",
-            );
+            shell(folder, "cp crashed x.img");
+            unchanged("crashed");
+            shell(folder, "e2fsck -p x.img >fsck.log 2>&1 || test $? = 1 || { cat fsck.log; exit 1; }");
             unchanged("crashed and mended");
         } else {
             eprintln!("can't mount here: the changes are made with debugfs");
@@ -767,4 +768,78 @@ fn what_contradicts_itself_is_named() {
         let bytes = fs::read(folder.join("x.img")).unwrap();
         assert_eq!(Layout::of(&mut Bytes::new(&bytes)), Err(FsError::Unsupported(feature)), "{options}");
     }
+}
+
+/// mke2fs and debugfs give a directory blocks as soon as i_block is full; Linux goes on in the inode's attributes.
+#[test]
+fn an_inline_directory_goes_on_behind_i_block() {
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    ext(folder, "x.img", 8192, "-t ext4 -b 1024 -O inline_data -I 256");
+    let names = ["vmlinuz", "initrd.img", "syslinux", "grub"];
+    let script = names.map(|name| format!("head -c 3000 /dev/zero >m/boot/{name}")).join("; ");
+    if !mounted(folder, &format!("mkdir m/boot; {script}")) {
+        eprintln!("can't mount here: nothing was tested");
+        return;
+    }
+    let said = shell(folder, "debugfs -R 'stat /boot' x.img 2>/dev/null");
+    assert!(said.contains("system.data (68)"), "the directory was meant to be inline: {said}");
+    let layout = layout("inline", &fs::read(folder.join("x.img")).unwrap());
+    for name in names {
+        assert_eq!(sectors_of(&layout, &format!("/boot/{name}")).len(), 6, "{name}");
+    }
+}
+
+/// What is nowhere on the volume can't be read from it: holes, extents that were never written, content in
+/// the inode; and chains that don't hold what the length promises.
+#[test]
+fn a_file_that_is_not_all_there_has_no_places() {
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    tree(folder);
+    fs::write(folder.join("tree/short"), "short").unwrap();
+    let places = |bytes: &[u8], file: &str| {
+        let mut volume = Bytes { limit: 20_000, ..Bytes::new(bytes) };
+        Filesystem::open(&mut volume).unwrap().extents(&mut volume, file).map(|map| map.runs.len())
+    };
+    let after = |script: &str, file: &str| {
+        shell(folder, "cp x.img y.img");
+        shell(folder, script);
+        places(&fs::read(folder.join("y.img")).unwrap(), file)
+    };
+    let debugfs = |command: &str| format!("debugfs -w -R '{command}' y.img 2>&1");
+    let outside = Err(FsError::Corrupt("a block number is a hole or outside the filesystem"));
+    ext(folder, "x.img", 8192, "-t ext2 -b 1024 -d tree");
+    assert_eq!(after(&debugfs("sif large block[3] 0"), "large"), outside, "a hole");
+    assert_eq!(after(&debugfs("sif large block[IND] 0"), "large"), outside, "a hole of 256 blocks");
+    assert_eq!(after(&debugfs("sif large block[DIND] 9999"), "large"), outside);
+    let long = Err(FsError::Corrupt("i_size does not fit the filesystem"));
+    assert_eq!(after(&debugfs("sif large size 99999999"), "large"), long);
+    assert_eq!(after(&debugfs("sif large size 500000"), "large"), outside, "longer than its blocks");
+    assert_eq!(places(&fs::read(folder.join("x.img")).unwrap(), "nothing"), Err(FsError::NotFound));
+
+    ext(folder, "x.img", 8192, "-t ext4 -b 1024 -O inline_data -I 256 -d tree");
+    let refused = FsError::Unsupported("file is inline, encrypted, compressed, immutable or journalled");
+    assert_eq!(after("true", "short"), Err(refused));
+    assert!(after("true", "large").is_ok());
+    let (unwritten, hole) = ("an unwritten extent in the file", Err(FsError::Corrupt("a hole in the file")));
+    fs::write(folder.join("script"), "fallocate large 303 320\nsif large size 320000\n").unwrap();
+    assert_eq!(after("debugfs -w -f script y.img 2>&1", "large"), Err(FsError::Corrupt(unwritten)));
+    assert_eq!(after(&debugfs("sif large size 320000"), "large"), hole);
+    assert_eq!(after(&debugfs("punch large 100 110"), "large"), hole);
+
+    fat(folder, "x.img", 8192, "-F 16 -s 2");
+    shell(folder, "mcopy -s -i x.img tree/* ::");
+    let image = fs::read(folder.join("x.img")).unwrap();
+    let (table, first, per_cluster) = clusters(&image);
+    let start = (sectors_of(&layout("FAT16", &image), "/large").first().unwrap() - first) / per_cluster + 2;
+    let next = |value: u32| {
+        let mut bytes = image.clone();
+        set_entry(&mut bytes, &table, start as usize + 2, value);
+        places(&bytes, "large")
+    };
+    let free = Err(FsError::Corrupt("file's cluster is not allocated"));
+    assert_eq!((next(0), next(0xFFFF), next(0xFFF7)), (free, free, free));
+    // A loop ends where the length does: the same clusters again and again.
+    assert!(next(start as u32).is_ok_and(|pieces| pieces > 50));
 }

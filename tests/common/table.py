@@ -5,7 +5,7 @@ compares with what the program makes and reads.
 """
 
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15
+PRIME32_1, PRIME32_2 = 0x9E3779B1, 0x85EBCA77
 
 
 def splitmix_finalizer(z):
@@ -14,32 +14,19 @@ def splitmix_finalizer(z):
     return z ^ (z >> 31)
 
 
-def key():
-    state, words = 0, []
-    for _ in range(128):
-        state = (state + GOLDEN) & M64
-        words.append(splitmix_finalizer(state) >> 32)
-    return words
-
-
-KEY = key()
-
-
-def nh(piece):
-    words = [int.from_bytes(piece[at:at + 4], "little") for at in range(0, 512, 4)]
-    total = 0
-    for at in range(0, 128, 2):
-        total += ((words[at] + KEY[at]) & M32) * ((words[at + 1] + KEY[at + 1]) & M32)
-    return total & M64
-
-
 def hash64(seed, data):
-    state = seed ^ len(data)
-    for at in range(0, len(data), 512):
-        piece = data[at:at + 512].ljust(512, b"\0")
-        state = ((state ^ nh(piece)) * GOLDEN) & M64
-        state ^= state >> 32
-    return splitmix_finalizer(state)
+    state = splitmix_finalizer(seed ^ ((len(data) << 32 | len(data) >> 32) & M64))
+    lanes = [state & M32, state >> 32]
+    data += b"\0" * (-len(data) % 64)
+    for at in range(0, len(data), 4):
+        lane = at // 4 % 2
+        word = int.from_bytes(data[at:at + 4], "little")
+        mixed = (lanes[lane] + word * PRIME32_2) & M32
+        lanes[lane] = (mixed << 13 | mixed >> 19) * PRIME32_1 & M32
+        if at % 64 == 60:
+            lanes[1] ^= lanes[0]
+            lanes[0] = (lanes[0] + lanes[1]) & M32
+    return splitmix_finalizer(lanes[0] | lanes[1] << 32)
 
 
 def le(value, length):

@@ -47,6 +47,9 @@ impl Context<'_> {
     pub fn heal(&mut self, step: &Step, partition: PartitionIndex, from: Option<PartitionIndex>) -> Outcome {
         let target = self.standing(partition)?;
         self.once(step)?;
+        // Now, while it can be found: a bstate.txt that an editor has moved is lost with the directory's
+        // present form, and what was typed in it must not be.
+        self.load_states();
         let sibling = from.map(|q| (self.program.partition(q).name.clone(), self.region(q)));
         let mut damage = match self.take_damage(partition) {
             Some(damage) => damage,
@@ -262,9 +265,12 @@ fn fit_superblock(
 
 /// How many ranges came from where.
 fn count(sibling: Option<&String>, from_sibling: usize, from_cd: usize) -> String {
-    match (sibling, from_sibling + from_cd) {
-        (_, 0) => "nothing differs".to_string(),
-        (Some(name), all) => format!("{all} ranges: {from_sibling} from {name}, {from_cd} from the CD"),
-        (None, all) => format!("{all} ranges from the CD"),
+    let all = from_sibling + from_cd;
+    let ranges = format!("{all} range{}", if all == 1 { "" } else { "s" });
+    match (sibling, from_sibling, from_cd) {
+        (_, 0, 0) => "nothing differs".to_string(),
+        (Some(name), _, 0) => format!("{ranges}: from {name}"),
+        (Some(name), 1.., _) => format!("{ranges}: {from_sibling} from {name}, {from_cd} from the CD"),
+        _ => format!("{ranges}: from the CD"),
     }
 }

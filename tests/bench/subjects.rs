@@ -1,0 +1,145 @@
+//! What is measured: the disk and its partitions, the floors and Knownstate's own CD.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::guest::Machine;
+use crate::tools::{self, assemble, run};
+use crate::trace::MARK;
+
+/// Every CD has this length, in 2048-byte sectors: Bochs moves a CD's head in 80 ms from one end to the
+/// other, so that what a seek takes depends on how long the CD is.
+pub const CD_SECTORS: u64 = 65_536;
+
+/// A disk with two partitions, all in 512-byte sectors.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    /// The whole disk.
+    pub disk: u64,
+    /// The first partition's beginning.
+    pub p1: u64,
+    /// The second one's.
+    pub p2: u64,
+    /// Length of each.
+    pub partition: u64,
+}
+
+/// The disk of the hand-off: 128 MiB.
+pub const SMALL: Layout = Layout { disk: 262_144, p1: 2048, p2: 100_352, partition: 98_304 };
+
+/// `iso/logic/default.txt` for a disk, with a quick check of P1.
+pub fn quick_logic(layout: Layout) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("iso/logic/default.txt"));
+    let text = text.expect("default.txt is there");
+    for word in ["2097152", "409600", "411648", "verify P1 "] {
+        assert!(text.contains(word), "default.txt has no `{word}` any more");
+    }
+    text.replace("2097152", &layout.disk.to_string())
+        .replace("409600", &layout.partition.to_string())
+        .replace("411648", &layout.p2.to_string())
+        .replace("verify P1 ", "verify P1 quick ")
+}
+
+/// A FAT32 image whose boot sector is the bench's own, with some files.
+pub fn image(path: &Path, sectors: u64, files: usize) {
+    let _ = fs::remove_file(path);
+    File::create(path).and_then(|f| f.set_len(sectors * 512)).expect("an image can be made");
+    run(Command::new("mkfs.vfat").args(["-F32", "-s1", "-i", "4b534245", "-n", "BENCH"]).arg(path));
+    put_boot_sector(path);
+    let source = tools::fresh("image-files");
+    for n in 0..files {
+        let bytes: Vec<u8> = (0..2048_u64 + n as u64 * 7 % 4096).map(|b| (b * 31 + n as u64) as u8).collect();
+        fs::write(source.join(format!("file{n:04}.bin")), bytes).expect("target can be written");
+    }
+    let names: Vec<PathBuf> = (0..files).map(|n| source.join(format!("file{n:04}.bin"))).collect();
+    run(Command::new("mcopy").arg("-i").arg(path).args(names).arg("::/"));
+}
+
+/// The bench's code into the boot sector and its copy, around the parameter block.
+fn put_boot_sector(image: &Path) {
+    let code = assemble("boot", 0x7C5A, &[]);
+    assert!(code.len() <= 510 - 0x5A, "the boot sector's code is too long");
+    let file = OpenOptions::new().read(true).write(true).open(image).expect("it was made");
+    for sector in [0, 6] {
+        file.write_all_at(&[0xEB, 0x58, 0x90], sector * 512).expect("it can be written");
+        file.write_all_at(MARK, sector * 512 + 3).expect("it can be written");
+        file.write_all_at(&code, sector * 512 + 0x5A).expect("it can be written");
+    }
+}
+
+/// Knownstate's CD, made by `knownstate build`.
+pub fn knownstate(name: &str, logic: &str, images: &Path) -> PathBuf {
+    let folder = tools::folder("iso");
+    let (text, iso) = (folder.join(format!("{name}.txt")), folder.join(format!("{name}.iso")));
+    fs::write(&text, logic).expect("target can be written");
+    run(Command::new(env!("CARGO_BIN_EXE_knownstate"))
+        .args(["build".as_ref(), text.as_os_str(), "--images".as_ref(), images.as_os_str(), "-o".as_ref()])
+        .arg(&iso));
+    pad(&iso, CD_SECTORS);
+    iso
+}
+
+/// Makes a CD as long as the others.
+pub fn pad(iso: &Path, sectors: u64) {
+    let file = OpenOptions::new().write(true).open(iso).expect("it was made");
+    let length = file.metadata().expect("it was made").len();
+    assert!(length <= sectors * 2048, "{} has {length} bytes", iso.display());
+    file.set_len(sectors * 2048).expect("it can be written");
+}
+
+/// A CD that begins with an assembly program, and the rest of its boot file behind it.
+pub fn floor(name: &str, program: &str, constants: &[(&str, u64)], behind: &[u8]) -> PathBuf {
+    let mut code = assemble(program, 0x7C00, constants);
+    code.extend(behind);
+    boot_cd(name, &code)
+}
+
+/// A CD with nothing but a boot image of which 2048 bytes are loaded.
+pub fn boot_cd(name: &str, image: &[u8]) -> PathBuf {
+    let folder = tools::fresh(&format!("cd/{name}"));
+    fs::write(folder.join("boot.bin"), image).expect("target can be written");
+    let iso = tools::folder("iso").join(format!("{name}.iso"));
+    master(&folder, &iso, &["-b", "boot.bin", "-boot-info-table"]);
+    iso
+}
+
+/// Masters a folder as the peers' and floors' makers would.
+pub fn master(folder: &Path, iso: &Path, arguments: &[&str]) {
+    run(Command::new("xorriso")
+        .args(["-as", "mkisofs", "-quiet", "-r", "-no-emul-boot", "-boot-load-size", "4"])
+        .args(arguments)
+        .arg("-o")
+        .args([iso, folder]));
+    pad(iso, CD_SECTORS);
+}
+
+/// A disk as the CD's own restore leaves it.
+pub fn restored(name: &str, iso: &Path, layout: Layout) -> PathBuf {
+    let disk = blank(name, layout);
+    let mut machine = Machine::new(iso, &disk);
+    machine.no_reboot = true;
+    let said = machine.start(&format!("restored-{name}")).expect_end();
+    assert!(said.contains("restore system = ok"), "the restore failed:\n{said}");
+    disk
+}
+
+/// A new disk.
+pub fn blank(name: &str, layout: Layout) -> PathBuf {
+    let disk = tools::folder("disks").join(format!("{name}.img"));
+    let _ = fs::remove_file(&disk);
+    File::create(&disk).and_then(|f| f.set_len(layout.disk * 512)).expect("a disk can be made");
+    disk
+}
+
+/// The bytes of a file on a CD.
+pub fn file_on_cd(iso: &Path, path: &str) -> u64 {
+    let said = run(Command::new("xorriso").arg("-indev").arg(iso).args(["-find", path, "-exec", "report_lba"]));
+    let line = said.lines().find(|line| line.starts_with("File data lba:"));
+    let fields = line.map(|line| line.split(',').map(str::trim).collect::<Vec<_>>()).unwrap_or_default();
+    fields
+        .get(3)
+        .and_then(|bytes| bytes.parse().ok())
+        .unwrap_or_else(|| panic!("{}: no {path}:\n{said}", iso.display()))
+}
