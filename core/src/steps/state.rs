@@ -69,7 +69,8 @@ impl Context<'_> {
         let Some(old) = self.states.take() else { return };
         self.load_states();
         if let (Some(states), true) = (&mut self.states, old.known) {
-            (states.record, states.known, states.stale) = (old.record, true, true);
+            states.stale |= old.stale || states.record != old.record;
+            (states.record, states.known) = (old.record, true);
         }
     }
 
