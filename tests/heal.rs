@@ -144,7 +144,7 @@ fn damage_at_any_kind_of_place_is_named_and_nothing_else_is_written() {
             lab.spoil(&mut pc, 0, sector);
             let case = format!("{name}, sector {sector} of {owner}");
             assert_eq!(word(&pc.start()), "hold healed", "{case}: {:#?}", pc.lines);
-            assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = ok (1 ranges: 1 from P2, 0 from the CD)", "{case}");
+            assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = ok (1 range: from P2)", "{case}");
             let chunk = lab.chunk_at(sector);
             let range = (0, lab.start(0) + chunk.first, usize::from(chunk.sectors));
             assert!(pc.writes == [range], "{case}: {:?} was written, the chunk is {range:?}", pc.writes);
@@ -181,13 +181,13 @@ fn one_two_and_all_chunks_are_mended_from_the_sibling_or_the_cd() {
                 }
                 let case = format!("{name}, {count} chunks{from}");
                 assert_eq!(word(&pc.start()), "hold healed", "{case}: {:#?}", pc.lines);
-                let mended = if from.is_empty() {
-                    format!("{count} ranges from the CD")
-                } else {
-                    format!("{count} ranges: {count} from P2, 0 from the CD")
-                };
+                let ranges = if count == 1 { "1 range" } else { &format!("{count} ranges") };
+                let mended = format!("{ranges}: from {}", if from.is_empty() { "the CD" } else { "P2" });
                 assert_eq!(line(&pc, "2"), format!("2 heal P1{from} = ok ({mended})"), "{case}");
-                assert_eq!(pc.writes.len(), count, "{case}: {:?}", pc.writes);
+                // Half of a superblock may be written before its turn, for the checksum.
+                let written: BTreeSet<u64> = pc.writes.iter().map(|w| w.1 - lab.start(0)).collect();
+                let damaged: BTreeSet<u64> = chunks.iter().rev().take(count).map(|c| c.first).collect();
+                assert_eq!(written, damaged, "{case}");
                 assert_eq!(lab.set.difference(&pc, 0), None, "{case}");
             }
         }
@@ -219,8 +219,10 @@ bad hold \"not healed\"";
             p1.iter().for_each(|&n| lab.spoil(&mut pc, 0, middle(n)));
             p2.iter().for_each(|&n| lab.spoil(&mut pc, 1, middle(n)));
             assert_eq!(word(&pc.start()), "hold healed", "{name}, {from_cd}: {:#?}", pc.lines);
-            let said = |[sibling, cd]: [usize; 2], other| {
-                format!("({} ranges: {sibling} from {other}, {cd} from the CD)", sibling + cd)
+            let said = |[sibling, cd]: [usize; 2], other| match (sibling, cd) {
+                (1, 0) => format!("(1 range: from {other})"),
+                (0, 1) => "(1 range: from the CD)".to_string(),
+                _ => format!("({} ranges: {sibling} from {other}, {cd} from the CD)", sibling + cd),
             };
             assert!(line(&pc, "2").ends_with(&said(from_p2, "P2")), "{name}, {from_cd}: {}", line(&pc, "2"));
             assert!(line(&pc, "4").ends_with(&said(from_p1, "P1")), "{name}, {from_cd}: {}", line(&pc, "4"));
@@ -358,7 +360,7 @@ fn where_the_cd_is_damaged_what_can_be_mended_is_and_nothing_wrong_is_written() 
         for part in [
             &place[..],
             ": P2: differs as well, images/system.img is damaged on the CD: pack at byte ",
-            "; mended: 1 ranges: 1 from P2, 0 from the CD)",
+            "; mended: 1 range: from P2)",
         ] {
             assert!(said.contains(part), "{name}: `{part}` is not in {said}");
         }
@@ -453,7 +455,7 @@ fn a_sibling_on_a_disk_that_is_gone_leaves_the_cd() {
     pc.cd = lab.set.with_logic(&format!("logic 1\n{declarations}{FLOW}")).iso;
     lab.spoil(&mut pc, 0, lab.chunks().last().unwrap().first);
     assert_eq!(word(&pc.start()), "hold healed", "{:#?}", pc.lines);
-    assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = ok (1 ranges: 0 from P2, 1 from the CD)");
+    assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = ok (1 range: from the CD)");
 }
 
 #[test]
@@ -465,7 +467,7 @@ fn unreadable_sectors_are_mended_by_writing_and_disks_that_fail_or_lie_are_told(
         let mut pc = lab.pc.clone();
         pc.disks[0].unreadable.extend(at);
         assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
-        assert!(line(&pc, "2").contains("(3 ranges: 3 from P2"), "{name}: {}", line(&pc, "2"));
+        assert!(line(&pc, "2").contains("(3 ranges: from P2"), "{name}: {}", line(&pc, "2"));
         assert!(pc.disks[0].unreadable.is_empty(), "{name}");
         assert_eq!(lab.set.difference(&pc, 0), None, "{name}");
         // Nobody's sectors between those that count may be unreadable.
@@ -485,14 +487,14 @@ fn unreadable_sectors_are_mended_by_writing_and_disks_that_fail_or_lie_are_told(
             };
             assert_eq!(word(&pc.start()), "hold bad", "{name}, {why}: {:#?}", pc.lines);
             let said = line(&pc, "2");
-            assert!(said.contains(&format!("P2: {why}, {why}; mended: 1 ranges: 1 from P2")), "{name}: {said}");
+            assert!(said.contains(&format!("P2: {why}, {why}; mended: 1 range: from P2")), "{name}: {said}");
         }
         // The sibling's sectors may be unreadable too.
         let mut pc = lab.pc.clone();
         lab.spoil(&mut pc, 0, bad[2]);
         pc.disks[0].unreadable.insert(lab.start(1) + bad[2]);
         assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
-        assert!(line(&pc, "2").contains("0 from P2, 1 from the CD"), "{name}: {}", line(&pc, "2"));
+        assert!(line(&pc, "2").contains("1 range: from the CD"), "{name}: {}", line(&pc, "2"));
     }
 }
 
@@ -554,7 +556,7 @@ fn a_verify_reads_what_is_needed_and_not_twice() {
         };
         let quick = run("1 verify P1 quick else 2\n2 hold \"x\"", &[]);
         assert!(
-            quick.sectors_read <= 20 && quick.reads <= 8,
+            quick.sectors_read <= 64 && quick.reads <= 6,
             "{name}: {} sectors, {} reads",
             quick.sectors_read,
             quick.reads
@@ -580,11 +582,7 @@ fn a_verify_reads_what_is_needed_and_not_twice() {
         // With `heal` behind it, all damage is found in one pass.
         let last = chunks[chunks.len() - 1].first;
         let healed = run("1 verify P1 else 2\n2 heal P1 from P2 else 3\n3 hold \"x\"", &[middle, last]);
-        assert!(
-            line(&healed, "2").ends_with("= ok (2 ranges: 2 from P2, 0 from the CD)"),
-            "{name}: {:#?}",
-            healed.lines
-        );
+        assert!(line(&healed, "2").ends_with("= ok (2 ranges: from P2)"), "{name}: {:#?}", healed.lines);
         assert!(line(&healed, "1").ends_with(" and 1 more ranges)"), "{name}: {}", line(&healed, "1"));
         let more = healed.sectors_read - whole.sectors_read;
         assert!(more < 4 * 128 + 300, "{name}: {more} sectors more for healing two chunks");
@@ -599,7 +597,7 @@ fn what_verify_found_is_healed_once_a_start_and_only_where_it_was_found() {
     pc.cd = lab.cd("1 heal P1 from P2 else 2\n2 heal P1 from P2 else 3\n3 heal P1 else 4\n4 hold \"x\"");
     lab.spoil(&mut pc, 0, sector);
     pc.start();
-    assert_eq!(line(&pc, "1"), "1 heal P1 from P2 = ok (1 ranges: 1 from P2, 0 from the CD)");
+    assert_eq!(line(&pc, "1"), "1 heal P1 from P2 = ok (1 range: from P2)");
     assert_eq!(line(&pc, "2"), "2 heal P1 from P2 = failed (it was done already since the machine was switched on)");
     assert_eq!(line(&pc, "3"), "3 heal P1 = ok (nothing differs)");
     // What was found in P1 does not concern P2, nor P1 after a restore has put it right.
@@ -632,9 +630,7 @@ fn progress_comes_at_most_four_times_a_second() {
             }
             pc.start();
             let progress = pc.lines.iter().filter(|l| l.ends_with(" s left"));
-            let at: Vec<u64> = progress
-                .map(|l| l[1..11].trim_start_matches(' ').replace('.', "").trim_end_matches(']').parse().unwrap())
-                .collect();
+            let at: Vec<u64> = progress.map(|l| l[1..l.find(']').unwrap()].replace('.', "").parse().unwrap()).collect();
             assert!(at.len() > 3 || tick < 100, "{name}, {tick} ms: {:#?}", pc.lines);
             for five in at.windows(5) {
                 assert!(five[4] - five[0] >= 1000, "{name}, {tick} ms a look at the clock: lines at {five:?}");
@@ -818,9 +814,9 @@ fn after_an_update_siblings_mend_each_other_and_the_cd_only_what_it_has() {
         let (kept, others): (Vec<Chunk>, Vec<Chunk>) = new.partition(is_same);
         let (changed, same) = (others.last().unwrap().first, kept.last().unwrap().first);
         for (what, sector, both, outcome) in [
-            ("changed", changed, false, "= ok (1 ranges: 1 from P2, 0 from the CD)"),
-            ("same", same, false, "= ok (1 ranges: 1 from P2, 0 from the CD)"),
-            ("same in both", same, true, "= ok (1 ranges: 0 from P2, 1 from the CD)"),
+            ("changed", changed, false, "= ok (1 range: from P2)"),
+            ("same", same, false, "= ok (1 range: from P2)"),
+            ("same in both", same, true, "= ok (1 range: from the CD)"),
             ("changed in both", changed, true, "; mended: nothing differs)"),
         ] {
             let mut pc = good.clone();
@@ -843,15 +839,29 @@ fn after_an_update_siblings_mend_each_other_and_the_cd_only_what_it_has() {
     }
 }
 
-/// Without its boot sector or superblock, a partition's own seal can't be found: it becomes what was shipped.
+/// Without its boot sector or superblock a partition's own seal can't be found: these are mended first.
 #[test]
-fn damage_that_hides_the_seal_leads_back_to_what_was_shipped() {
+fn damage_that_hides_the_seal_undoes_no_update() {
     for (name, lab) in labs() {
-        let mut pc = updated(lab, "seal.0", 2);
-        lab.spoil(&mut pc, 0, if name == "ext4" { 2 } else { 0 });
-        assert_eq!(word(&pc.start()), "hold healed", "{name}: {:#?}", pc.lines);
-        assert_eq!(lab.not_shipped(&pc, 0), None, "{name}: {:#?}", pc.lines);
-        assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
+        let good = updated(lab, "seal.0", 2);
+        let part = Part::read(&good, lab.set.places[0]).bytes;
+        let places: &[u64] = if name == "ext4" { &[2, 3] } else { &[0] };
+        for &sector in places {
+            for (from, broken) in [(" from P2", false), ("", false), (" from P2", true)] {
+                let mut pc = good.clone();
+                pc.cd = lab.cd(&FLOW.replace(" from P2", from));
+                lab.spoil(&mut pc, 0, sector);
+                if broken {
+                    pc.disks[0].unreadable.insert(lab.start(1) + sector);
+                }
+                assert_eq!(word(&pc.start()), "hold healed", "{name}, sector {sector}: {:#?}", pc.lines);
+                let now = Part::read(&pc, lab.set.places[0]).bytes;
+                // What differs between two copies without counting may have come along.
+                let differs = (0..part.len()).filter(|&at| now[at] != part[at]).map(|at| at / SECTOR);
+                assert!(differs.clone().all(|s| places.contains(&(s as u64))), "{name}: {:?}", differs.last());
+                assert!(line(&pc, "2").contains("= ok (1 range:"), "{name}: {}", line(&pc, "2"));
+            }
+        }
     }
 }
 

@@ -727,7 +727,7 @@ fn what_is_no_filesystem_known_here_is_kept_whole() {
         for at in [0, 510, 100 * SECTOR + 7, image.len() - 1] {
             pc.disks[0].poke((2048 * SECTOR + at) as u64, &[!image[at]]);
             pc.start();
-            let healed = pc.log().contains(&"3 heal P2 = ok (1 ranges from the CD)");
+            let healed = pc.log().contains(&"3 heal P2 = ok (1 range: from the CD)");
             assert!(healed && here(&pc), "{name}, byte {at}: {:#?}", pc.lines);
         }
     }
