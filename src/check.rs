@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use knownstate_core::logic::{self, MbrCode, Partition, PartitionIndex, Program, Verb};
+use knownstate_core::layout::Layout;
+use knownstate_core::logic::{self, MbrCode, Partition, PartitionIndex, Program, Protect, Verb};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::mbr::CODE_BYTES;
@@ -161,6 +162,7 @@ fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> 
         Err(FsError::Unknown) => bail!("tools can be added to a FAT or ext filesystem only"),
         Err(error) => bail!("{error}; repair the image with fsck, or make it with other options"),
     };
+    protectable(&mut volume, partition)?;
     let mut sector = [0; SECTOR];
     volume.read(Offset(0), &mut sector).map_err(|e| anyhow::anyhow!("boot sector: {e}"))?;
     // A filesystem without boot code never passes `verify`, so a flow that asks for it never gets on; anything
@@ -169,4 +171,20 @@ fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> 
         bail!("{fault}; a step boots or verifies it, so install a boot loader in it (such as syslinux or extlinux)");
     }
     Ok(home)
+}
+
+/// Whether an image's layout can be read, and whether all is there that is to be protected.
+fn protectable(volume: &mut FileVolume, partition: &Partition) -> Result<()> {
+    let layout = match Layout::of(volume) {
+        Err(FsError::Unknown) => Layout::whole(volume.length().0),
+        layout => layout.map_err(|error| anyhow::anyhow!("{error}; repair the image with fsck"))?,
+    };
+    let Protect::Paths(paths) = &partition.protect else { return Ok(()) };
+    // Tools come into the root directory only when the CD is made.
+    let is_tool =
+        |path: &str| partition.tools.iter().any(|tool| tool.eq_ignore_ascii_case(path.trim_start_matches('/')));
+    match paths.iter().find(|path| !layout.has(path) && !is_tool(path)) {
+        Some(path) => bail!("protect {path}: the image has no such file"),
+        None => Ok(()),
+    }
 }

@@ -39,6 +39,9 @@ struct Healing<'t> {
 /// At most so many of them are told one by one: each costs a look into the seal's names, and a line has an end.
 const TOLD: usize = 3;
 
+/// A FAT boot sector and an ext superblock stand before this sector.
+const BEGINNING: u64 = 4;
+
 impl Context<'_> {
     /// `heal P [from Q]`
     ///
@@ -51,14 +54,20 @@ impl Context<'_> {
         // present form, and what was typed in it must not be.
         self.load_states();
         let sibling = from.map(|q| (self.program.partition(q).name.clone(), self.region(q)));
-        let mut damage = match self.take_damage(partition) {
-            Some(damage) => damage,
-            None => self.look_for_damage(step, partition, &target)?,
-        };
-        let image = self.image_of(partition);
-        let image = image.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
+        let found = self.take_damage(partition);
+        let table = self.image_of(partition);
+        let image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
         let (entry, from_sibling, from_cd, failed, failures) = (None, 0, 0, Vec::new(), 0);
         let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, failed, failures };
+        let mut damage = match found {
+            Some(damage) => damage,
+            None => {
+                self.mend_beginning(&mut healing);
+                healing.image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
+                healing.entry = None;
+                self.look_for_damage(step, partition, &target)?
+            }
+        };
         let name = &self.program.partition(partition).name;
         self.mend_all(step, name, &mut damage, &mut healing)?;
         self.after_healing(&damage, &target);
@@ -75,6 +84,32 @@ impl Context<'_> {
             failed.push(format!("and {} more ranges", failures - failed.len()));
         }
         Err(format!("{}; mended: {mended}", failed.join("; ")))
+    }
+
+    /// Where the filesystem is not recognised, the seal in it is out of reach. Its first sectors are what was
+    /// shipped, whatever was changed since; so they are mended first, and then its own seal counts for the rest.
+    #[inline(never)]
+    fn mend_beginning(&mut self, healing: &mut Healing<'_>) {
+        let target = healing.target;
+        if Filesystem::open(&mut target.volume(self.machine)).is_ok() {
+            return;
+        }
+        let Ok((table, _)) = &healing.image else { return };
+        let mut entries = table.entries();
+        // A table that is damaged and a range that can't be mended are found again, and told, afterwards.
+        while let Ok(Some(entry)) = entries.next(self.machine) {
+            if entry.first >= BEGINNING {
+                return;
+            }
+            if !entry.protected || !matches!(entry.kind, Kind::FatBoot | Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
+                continue;
+            }
+            let Some(content) = self.buffers.both().0.get_mut(..entry.bytes()) else { return };
+            let read = target.read(self.machine, Offset(entry.first), content);
+            if read.is_err() || !entry.matches(content) {
+                let _ = self.mend(&entry, healing);
+            }
+        }
     }
 
     /// All that differs, where no `verify` has found it out just before.

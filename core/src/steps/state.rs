@@ -69,7 +69,7 @@ impl Context<'_> {
         let Some(old) = self.states.take() else { return };
         self.load_states();
         if let (Some(states), true) = (&mut self.states, old.known) {
-            states.stale |= !states.known || states.record != old.record;
+            states.stale |= old.stale || !states.known || states.record != old.record;
             (states.record, states.known) = (old.record, true);
         }
     }
