@@ -48,7 +48,7 @@ pub struct Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, thousandths) = (self.millis / 1000, self.millis % 1000);
-        write!(f, "[{seconds}.{thousandths:03}] {}", self.event)
+        write!(f, "[{seconds:>5}.{thousandths:03}] {}", self.event)
     }
 }
 
