@@ -42,6 +42,7 @@ test:
 
 bench:
 	@./setup.sh bench
+	KNOWNSTATE_LOADER_FEATURES=bench-no-read-back $(CARGO) build --release --target-dir $(OUT)/no-read-back
 	BENCH=$(BENCH) TRACE=$(TRACE) PROFILE=$(PROFILE) $(CARGO) bench --bench bench
 
 iso: host appliance

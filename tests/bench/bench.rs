@@ -1,16 +1,19 @@
 //! `make bench`: what Knownstate costs, against the least that anything could do, and against others.
 
 mod bochs;
+mod floors;
 #[path = "../qemu/guest.rs"]
 #[allow(dead_code, reason = "the QEMU tests use more of it")]
 mod guest;
 mod handoff;
-mod loops;
+mod image;
 mod peers;
 mod profile;
 mod subjects;
 mod tools;
 mod trace;
+mod transfer;
+mod wall;
 
 pub use tools::folder;
 
@@ -21,7 +24,10 @@ fn main() {
     if part("handoff") {
         handoff::run();
     }
-    if part("loop") {
-        loops::run();
+    for (name, run) in [("verify", transfer::verify as fn()), ("heal", transfer::heal), ("restore", transfer::restore)]
+    {
+        if part(name) {
+            run();
+        }
     }
 }

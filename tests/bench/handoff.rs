@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bochs::Machine;
+use crate::image;
 use crate::peers;
 use crate::profile::profile;
-use crate::subjects::{self, SMALL, file_on_cd};
-use crate::tools::{self, copy};
+use crate::subjects::{self, Loader, SMALL, file_on_cd};
+use crate::tools;
 use crate::trace::{Trace, trace};
 
 /// Knownstate's own name in the table.
@@ -37,16 +38,14 @@ pub struct Row {
 }
 
 /// Measures a subject on a copy of `disk`.
-pub fn measure(subject: &Subject, disk: &Path, serial: bool) -> Row {
-    let copied = tools::folder("disks").join("in-bochs.img");
-    let machine = Machine { cd: &subject.cd, disk: &copied, serial, limit: LIMIT };
-    let trace = trace(subject.name, &machine, || copy(disk, &copied));
+pub fn measure(subject: &Subject, disk: &Path) -> Row {
+    let machine = Machine { cd: &subject.cd, disk, serial: true, limit: LIMIT };
+    let trace = trace(subject.name, &machine);
     if set("TRACE") {
         trace.print();
         println!("{}", trace.serial);
     }
     if set("PROFILE") && subject.name == OWN {
-        copy(disk, &copied);
         profile(&machine);
     }
     Row { name: subject.name.to_string(), loader: subject.loader, trace }
@@ -72,18 +71,18 @@ fn floors() -> Vec<Subject> {
 /// Knownstate, on the good path with a quick check.
 fn knownstate() -> Subject {
     let images = tools::fresh("handoff-images");
-    subjects::image(&images.join("system.img"), SMALL.partition, 12);
-    let cd = subjects::knownstate("handoff", &subjects::quick_logic(SMALL), &images);
+    image::with_files(&images.join("system.img"), SMALL.partition, 12);
+    let cd = subjects::knownstate("handoff", Loader::Shipped, &subjects::quick_logic(SMALL), &images);
     Subject { name: OWN, loader: file_on_cd(&cd, "/loader.bin"), cd }
 }
 
 /// All of it.
 pub fn run() -> Vec<Row> {
     let own = knownstate();
-    let disk = subjects::restored("handoff", &own.cd, SMALL);
+    let disk = subjects::restored("handoff", &own.cd, SMALL.disk);
     let mut rows = Vec::new();
     for subject in floors().into_iter().chain([own]).chain(peers::all()) {
-        let row = measure(&subject, &disk, true);
+        let row = measure(&subject, &disk);
         print(&row);
         rows.push(row);
     }
