@@ -1,16 +1,19 @@
 //! The least that a step has to do: assembly programs that make the unavoidable INT 13h calls, and
 //! nothing else.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::image::Run;
-use crate::subjects::{Layout, floor};
+use crate::subjects::{CD_SECTORS, Layout, floor};
 
 /// The transfer sizes to try, in sectors: 64 is what every BIOS takes, 127 what the specification of the
 /// extensions allows, 128 fills 64 KiB.
 pub const SIZES: [u64; 3] = [64, 127, 128];
+
+/// Where a CD has what [`writer`] copies: behind all that xorriso puts there.
+const CONTENT: u64 = 1024;
 
 /// The longest table, in CD sectors: read in one transfer.
 const TABLE_MOST: usize = 32;
@@ -32,9 +35,19 @@ pub fn writer(name: &str, image: &Path, runs: &[Run], layout: Layout, back: bool
         entry
     });
     let table = table(entries, 3);
-    let constants =
-        [("TABLE", table.len() as u64 / 2048), ("P1", layout.p1), ("P2", layout.p2), ("BACK", u64::from(back))];
-    floor(name, "write", &constants, &[table, content].concat())
+    let constants = [
+        ("TABLE", table.len() as u64 / 2048),
+        ("CONTENT", CONTENT),
+        ("P1", layout.p1),
+        ("P2", layout.p2),
+        ("BACK", u64::from(back)),
+    ];
+    let cd = floor(name, "write", &constants, &table);
+    // xorriso takes no boot image of that size, and the floor needs no file.
+    let file = OpenOptions::new().write(true).open(&cd).expect("it was made");
+    assert!(CONTENT * 2048 + content.len() as u64 <= CD_SECTORS * 2048, "the image is too full for a floor's CD");
+    file.write_all_at(&content, CONTENT * 2048).expect("it can be written");
+    cd
 }
 
 /// Entries of 32-bit words, and one of zeros, in whole CD sectors.

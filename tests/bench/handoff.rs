@@ -7,12 +7,13 @@ use crate::bochs::Machine;
 use crate::image;
 use crate::peers;
 use crate::profile::profile;
+use crate::report::{self, Table, whole};
 use crate::subjects::{self, Loader, SMALL, file_on_cd};
 use crate::tools;
-use crate::trace::{Trace, trace};
+use crate::trace::{Call, Trace, trace};
 
 /// Knownstate's own name in the table.
-const OWN: &str = "knownstate";
+const OWN: &str = "Knownstate";
 
 /// Real time that a hand-off may take in Bochs.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -27,28 +28,19 @@ pub struct Subject {
     pub loader: u64,
 }
 
-/// A subject's figures.
-pub struct Row {
-    /// What was measured.
-    pub name: String,
-    /// Bytes of the loader.
-    pub loader: u64,
-    /// How it went.
-    pub trace: Trace,
-}
-
-/// Measures a subject on a copy of `disk`.
-pub fn measure(subject: &Subject, disk: &Path) -> Row {
+/// Measures a subject.
+fn measure(subject: &Subject, disk: &Path) -> Trace {
     let machine = Machine { cd: &subject.cd, disk, serial: true, limit: LIMIT };
     let trace = trace(subject.name, &machine);
     if set("TRACE") {
+        println!("{}", subject.name);
         trace.print();
         println!("{}", trace.serial);
     }
     if set("PROFILE") && subject.name == OWN {
         profile(&machine);
     }
-    Row { name: subject.name.to_string(), loader: subject.loader, trace }
+    trace
 }
 
 /// Whether an environment variable has a value.
@@ -62,10 +54,15 @@ fn floors() -> Vec<Subject> {
     let state = [("STATE1", SMALL.p1 + 4096), ("STATE2", SMALL.p2 + 4096)];
     let floor = |name, state_on, kib: u64| {
         let constants = [&state[..], &[("STATE", state_on), ("STAGE2", kib)]].concat();
-        let cd = subjects::floor(name, "floor", &constants, &vec![0x5A; kib as usize * 1024]);
+        let cd =
+            subjects::floor(&format!("floor-{state_on}-{kib}"), "floor", &constants, &vec![0x5A; kib as usize * 1024]);
         Subject { name, cd, loader: 2048 + kib * 1024 }
     };
-    vec![floor("floor", 0, 0), floor("floor-state", 1, 0), floor("floor-state-32k", 1, 32)]
+    vec![
+        floor("floor: MBR, boot sector, jump", 0, 0),
+        floor("floor, and state on two partitions", 1, 0),
+        floor("floor, state, and 32 KiB loaded", 1, 32),
+    ]
 }
 
 /// Knownstate, on the good path with a quick check.
@@ -77,31 +74,46 @@ fn knownstate() -> Subject {
 }
 
 /// All of it.
-pub fn run() -> Vec<Row> {
+pub fn handoff() {
     let own = knownstate();
     let disk = subjects::restored("handoff", &own.cd, SMALL.disk);
-    let mut rows = Vec::new();
+    let mut table = Table::new(&[
+        "hand-off",
+        "instructions",
+        "wait ms",
+        "total at 100 MIPS",
+        "of the floor",
+        "INT 13h",
+        "INT 10h",
+        "CD sectors",
+        "disk read",
+        "written",
+        "loader bytes",
+    ]);
+    let mut floor = 0.0;
     for subject in floors().into_iter().chain([own]).chain(peers::all()) {
-        let row = measure(&subject, &disk);
-        print(&row);
-        rows.push(row);
+        let trace = measure(&subject, &disk);
+        // The last floor, which loads as much as a boot manager has to.
+        floor = if subject.name.starts_with("floor") { trace.cost.total() } else { floor };
+        row(&mut table, &subject, &trace, floor);
     }
-    rows
+    report::section("handoff", &table.markdown());
 }
 
-fn print(row: &Row) {
-    let trace = &row.trace;
-    let cd = trace.blocks(|call| call.reads() && call.drive == trace.boot_drive);
-    let read = trace.blocks(|call| call.reads() && call.drive != trace.boot_drive);
-    let written = trace.blocks(|call| call.writes());
-    println!(
-        "{:20} {:12.0} instructions {:9.3} ms wait {:12.0} total; INT 13h {:3} INT 10h {:3}; CD {cd} disk {read} read {written} written; loader {}",
-        row.name,
-        trace.cost.instructions,
-        trace.cost.wait,
-        trace.cost.total(),
-        trace.count(0x13),
-        trace.count(0x10),
-        row.loader
-    );
+fn row(table: &mut Table, subject: &Subject, trace: &Trace, floor: f64) {
+    let read = |from_cd: bool| trace.blocks(|call| call.reads() && (call.drive == trace.boot_drive) == from_cd);
+    let cost = trace.cost;
+    table.row(&[
+        &subject.name,
+        &whole(cost.instructions),
+        &format!("{:.2}", cost.wait),
+        &whole(cost.total()),
+        &format!("{:.1}", cost.total() / floor),
+        &trace.count(0x13),
+        &trace.count(0x10),
+        &read(true),
+        &read(false),
+        &trace.blocks(Call::writes),
+        &whole(subject.loader as f64),
+    ]);
 }

@@ -1,4 +1,4 @@
-//! FAT32 images with the bench's boot sector: made by mkfs and mcopy, and looked at here for what is
+//! FAT images with the bench's boot sector: made by mkfs and mcopy, and looked at here for what is
 //! allocated, by code that is not Knownstate's.
 
 use std::fs::{self, File, OpenOptions};
@@ -80,15 +80,22 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// An empty FAT32 with clusters as small as it takes to be one.
+/// Fewer sectors than this make no FAT32 even with the smallest clusters (fatgen103, "FAT type
+/// determination": 65525 clusters, and the tables).
+const FAT32_LEAST: u64 = 68_000;
+
+/// An empty filesystem, with the bench's boot sector.
 fn format(path: &Path, sectors: u64) {
     let _ = fs::remove_file(path);
     File::create(path).and_then(|f| f.set_len(sectors * 512)).expect("an image can be made");
-    let cluster = [4, 2, 1].into_iter().find(|c| sectors / c > 70_000).unwrap_or(1);
-    run(Command::new("mkfs.vfat")
-        .args(["-F32", "-i", "4b534245", "-n", "BENCH", "-s", &cluster.to_string()])
-        .arg(path));
-    put_boot_sector(path);
+    let (bits, cluster) = match sectors {
+        ..FAT32_LEAST => (16, 2),
+        // As large as FAT32 allows, up to 4 sectors.
+        _ => (32, [4, 2].into_iter().find(|c| sectors / c > FAT32_LEAST).unwrap_or(1)),
+    };
+    let arguments = format!("-F{bits} -s{cluster} -i 4b534245 -n BENCH");
+    run(Command::new("mkfs.vfat").args(arguments.split(' ')).arg(path));
+    put_boot_sector(path, if bits == 16 { 0x3E } else { 0x5A });
 }
 
 /// Copies files into the root directory of an image.
@@ -98,15 +105,13 @@ fn fill(image: &Path, files: &[PathBuf]) {
     }
 }
 
-/// The bench's code into the boot sector and its copy, around the parameter block.
-fn put_boot_sector(image: &Path) {
-    let code = assemble("boot", 0x7C5A, &[]);
-    assert!(code.len() <= 510 - 0x5A, "the boot sector's code is too long");
-    let file = OpenOptions::new().read(true).write(true).open(image).expect("it was made");
-    for sector in [0, 6] {
-        file.write_all_at(&[0xEB, 0x58, 0x90], sector * 512).expect("it can be written");
-        file.write_all_at(MARK, sector * 512 + 3).expect("it can be written");
-        file.write_all_at(&code, sector * 512 + 0x5A).expect("it can be written");
+/// The bench's code behind the parameter block, which ends at `code_at`.
+fn put_boot_sector(image: &Path, code_at: u8) {
+    let code = assemble("boot", 0x7C00 + u64::from(code_at), &[]);
+    assert!(code.len() <= 510 - usize::from(code_at), "the boot sector's code is too long");
+    let file = OpenOptions::new().write(true).open(image).expect("it was made");
+    for (at, bytes) in [(0, &[0xEB, code_at - 2, 0x90][..]), (3, MARK), (code_at, &code)] {
+        file.write_all_at(bytes, u64::from(at)).expect("it can be written");
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::bochs::Machine;
 use crate::floors::{self, SIZES};
 use crate::image::{self, Run, sectors};
+use crate::report::{self, Table, whole};
 use crate::subjects::{self, BIG, Layout, Loader, SMALL};
 use crate::tools;
 use crate::trace::{Cost, cost};
-use crate::wall::{self, BOARDS, FLOOR, Marks, Pair, pairs, time};
+use crate::wall::{BOARDS, FLOOR, Marks, Pair, Timed, pairs, time};
 
 /// Real time that a run in Bochs may take.
 const LIMIT: Duration = Duration::from_secs(400);
@@ -39,8 +40,8 @@ const RESTORE: Marks<'static> = Marks(BEGIN, "30 restore system = ok");
 const BEGIN: &str = "5 verify mbr of system = ";
 
 /// An image, and where it goes.
-struct Setup {
-    name: &'static str,
+pub struct Setup {
+    name: String,
     layout: Layout,
     images: PathBuf,
     /// What is allocated in the image.
@@ -60,19 +61,31 @@ fn small() -> &'static Setup {
     SETUP.get_or_init(|| Setup::new("small", SMALL, 10))
 }
 
+/// An image of so many MiB, a third of it in use.
+pub fn third_full(mib: u64) -> Setup {
+    let partition = mib * 2048;
+    let layout = Layout { disk: 2 * partition + 4096, p1: 2048, p2: 2048 + partition, partition };
+    Setup::new(&format!("third-{mib}"), layout, mib / 3)
+}
+
 fn setup(board: &str) -> &'static Setup {
     if board == "q35" { big() } else { small() }
 }
 
 impl Setup {
-    fn new(name: &'static str, layout: Layout, mib: u64) -> Self {
+    fn new(name: &str, layout: Layout, mib: u64) -> Self {
         let images = tools::fresh(&format!("images/{name}"));
         let image = images.join("system.img");
         image::with_system(&image, layout.partition, mib << 20);
         let runs = image::allocated(&image);
-        let mut setup = Self { name, layout, images, runs, cd: PathBuf::new() };
+        let mut setup = Self { name: name.to_string(), layout, images, runs, cd: PathBuf::new() };
         setup.cd = setup.make_cd("shipped", Loader::Shipped, FLOW);
         setup
+    }
+
+    /// Knownstate's CD.
+    pub fn cd(&self) -> &Path {
+        &self.cd
     }
 
     fn image(&self) -> PathBuf {
@@ -91,8 +104,9 @@ impl Setup {
         disk
     }
 
-    fn blank(&self) -> PathBuf {
-        subjects::blank(self.name, self.layout.disk)
+    /// A disk of its size with nothing on it.
+    pub fn blank(&self) -> PathBuf {
+        subjects::blank(&self.name, self.layout.disk)
     }
 
     /// The allocated sectors of P1, on the disk.
@@ -109,7 +123,8 @@ impl Setup {
         floors::writer(&name, &self.image(), &self.runs, self.layout, back)
     }
 
-    fn mib(&self) -> f64 {
+    /// What is in use, in MiB.
+    pub fn mib(&self) -> f64 {
         sectors(&self.runs) as f64 / 2048.0
     }
 }
@@ -124,37 +139,95 @@ fn quick(disk: &Path) -> Cost {
     in_bochs("quick", &cd, disk)
 }
 
+/// The two tables of a step.
+struct Tables {
+    bochs: Table,
+    qemu: Table,
+}
+
+impl Tables {
+    fn new(step: &str) -> Self {
+        Self {
+            bochs: Table::new(&[step, "instructions", "wait ms", "total at 100 MIPS", "of the floor"]),
+            qemu: Table::new(&[
+                "median of 5 pairs",
+                "on",
+                "MiB in use",
+                "floor s",
+                "Knownstate s",
+                "ratio",
+                "CD MiB",
+                "disk read",
+                "written",
+            ]),
+        }
+    }
+
+    fn cost(&mut self, name: &str, cost: Cost, floor: Cost) {
+        let ratio = format!("{:.2}", cost.total() / floor.total());
+        let wait = format!("{:.1}", cost.wait);
+        self.bochs.row(&[&name, &whole(cost.instructions), &wait, &whole(cost.total()), &ratio]);
+    }
+
+    fn pair(&mut self, name: &str, kind: &str, setup: &Setup, pair: &Pair) {
+        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+        let Timed { cd, disk, .. } = pair.last;
+        self.qemu.row(&[
+            &name,
+            &kind,
+            &format!("{:.1}", setup.mib()),
+            &format!("{:.3}", pair.floor),
+            &format!("{:.3}", pair.subject),
+            &format!("{:.2}", pair.ratio),
+            &mib(cd.read),
+            &mib(disk.read),
+            &mib(disk.written),
+        ]);
+    }
+
+    fn report(&self, name: &str) {
+        let about = format!("{:.1} MiB are in use of {} MiB", big().mib(), big().layout.partition / 2048);
+        let text = format!(
+            "Bochs, where {about}, in {} runs:\n\n{}\nQEMU:\n\n{}",
+            big().runs.len(),
+            self.bochs.markdown(),
+            self.qemu.markdown()
+        );
+        report::section(name, &text);
+    }
+}
+
 /// `verify P1` against a loop that reads the same sectors.
 pub fn verify() {
     let disk = big().restored();
-    println!("verify: {:.1} MiB protected in {} runs", big().mib(), big().runs.len());
-    let mut best = (f64::INFINITY, SIZES[0]);
-    for most in SIZES {
-        let found = in_bochs("read", &big().reader(most), &disk);
-        print_cost(&format!("read loop, {most} sectors"), found);
-        best = if found.total() < best.0 { (found.total(), most) } else { best };
+    let mut tables = Tables::new("verify");
+    let loops = SIZES.map(|most| (most, in_bochs("read", &big().reader(most), &disk)));
+    let best = loops.iter().copied().min_by(|a, b| a.1.total().total_cmp(&b.1.total())).expect("there are sizes");
+    for (most, cost) in loops {
+        tables.cost(&format!("read loop, {most} sectors a call"), cost, best.1);
     }
-    let own = in_bochs("verify", &big().cd, &disk) - quick(&disk);
-    print_cost("verify P1", own);
-    println!("rate of the read loop: {:.3}", best.0 / own.total());
+    tables.cost("Knownstate", in_bochs("verify", &big().cd, &disk) - quick(&disk), best.1);
     for (board, kind) in BOARDS {
         let setup = setup(board);
-        let (disk, floor) = (setup.restored(), setup.reader(best.1));
+        let (disk, floor) = (setup.restored(), setup.reader(best.0));
         let pair =
             pairs(|| time("read", &floor, &disk, board, FLOOR), || time("verify", &setup.cd, &disk, board, VERIFY));
-        print_pair(&format!("verify P1 {kind} {:.1} MiB", setup.mib()), &pair);
+        tables.pair("verify P1", kind, setup, &pair);
     }
+    tables.report("verify");
 }
 
 /// `verify` and `heal P1 from P2` of one chunk against the loop that reads what has to be looked through.
 pub fn heal() {
+    let mut tables = Tables::new("verify and heal of one chunk");
     for (board, kind) in BOARDS {
         let setup = setup(board);
         let (disk, floor) = (setup.restored(), setup.reader(128));
         damage(setup, &disk);
         if board == "q35" {
-            print_cost("read loop", in_bochs("read", &floor, &disk));
-            print_cost("heal P1", in_bochs("heal", &setup.cd, &disk) - quick(&disk));
+            let bare = in_bochs("read", &floor, &disk);
+            tables.cost("read loop", bare, bare);
+            tables.cost("Knownstate", in_bochs("heal", &setup.cd, &disk) - quick(&disk), bare);
         }
         let pair = pairs(
             || time("read", &floor, &disk, board, FLOOR),
@@ -163,8 +236,9 @@ pub fn heal() {
                 time("heal", &setup.cd, &disk, board, HEAL)
             },
         );
-        print_pair(&format!("heal P1 {kind} {:.1} MiB", setup.mib()), &pair);
+        tables.pair("heal P1 from P2", kind, setup, &pair);
     }
+    tables.report("heal");
 }
 
 /// Makes one byte wrong in the middle of P1's largest run, by the sibling.
@@ -179,17 +253,15 @@ fn damage(setup: &Setup, disk: &Path) {
 
 /// `restore system` against a copy of the uncompressed allocated sectors.
 pub fn restore() {
-    println!("restore: {:.1} MiB allocated, in {} runs", big().mib(), big().runs.len());
-    for (back, what) in [(false, "without read-back"), (true, "with read-back")] {
+    let mut tables = Tables::new("restore");
+    for (back, what) in [(false, "no read-back"), (true, "read-back")] {
         let cd = |setup: &Setup| match back {
             true => setup.cd.clone(),
             false => setup.make_cd("no-read-back", Loader::NoReadBack, FLOW),
         };
-        let floor = in_bochs("write", &big().writer(back), &big().blank());
-        let own = in_bochs("restore", &cd(big()), &big().blank());
-        print_cost(&format!("raw copy, {what}"), floor);
-        print_cost(&format!("restore, {what}"), own);
-        println!("of the floor: {:.3}", own.total() / floor.total());
+        let bare = in_bochs("write", &big().writer(back), &big().blank());
+        tables.cost(&format!("raw copy, {what}"), bare, bare);
+        tables.cost(&format!("Knownstate, {what}"), in_bochs("restore", &cd(big()), &big().blank()), bare);
         for (board, kind) in BOARDS {
             let setup = setup(board);
             let (floor, cd) = (setup.writer(back), cd(setup));
@@ -197,30 +269,8 @@ pub fn restore() {
                 || time("write", &floor, &setup.blank(), board, FLOOR),
                 || time("restore", &cd, &setup.blank(), board, RESTORE),
             );
-            print_pair(&format!("restore {what} {kind} {:.1} MiB", setup.mib()), &pair);
+            tables.pair(&format!("restore, {what}"), kind, setup, &pair);
         }
     }
-}
-
-fn print_cost(name: &str, cost: Cost) {
-    println!(
-        "{name:30} {:14.0} instructions {:10.1} ms wait {:14.0} total",
-        cost.instructions,
-        cost.wait,
-        cost.total()
-    );
-}
-
-fn print_pair(name: &str, pair: &Pair) {
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let wall::Timed { cd, disk, .. } = pair.last;
-    println!(
-        "{name:44} floor {:.3} s, subject {:.3} s, ratio {:.3}; CD {:.1} MiB, disk read {:.1}, written {:.1}",
-        pair.floor,
-        pair.subject,
-        pair.ratio,
-        mib(cd.read),
-        mib(disk.read),
-        mib(disk.written)
-    );
+    tables.report("restore");
 }

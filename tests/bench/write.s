@@ -1,25 +1,22 @@
-# Copies runs from the CD, where they stand uncompressed behind the table, to two partitions of the first
+# Copies runs from the CD, where they stand uncompressed, to two partitions of the first
 # disk: what a restore without any packing has to do. Reads 64 KiB at once and writes 64 KiB at once, and
 # as much as fits into conventional memory from one move of the heads to the next.
 #
 #   P1, P2   the partitions' first sectors
 #   BACK     1: reads everything back, without looking at it
-#   table    12 bytes a run: CD sector (0 is the first one behind the table), sector in the partition,
-#            sectors; ends with 0 sectors
+#   CONTENT  the CD sector where they begin
+#   table    12 bytes a run: CD sector from there on, sector in the partition, sectors; ends with 0 sectors
 .set ENTRY, 12
 .set BATCH, 7 * 128             # sectors, 1000:0000 to 8000:0000
 .include "frame.s"
 
 main:
-    mov file_lba, %eax
-    add $TABLE + 1, %eax
-    mov %eax, content
 run:
     mov %fs:8(%si), %ebp        # sectors left
     test %ebp, %ebp
     jz done
     mov %fs:(%si), %eax
-    add content, %eax
+    add $CONTENT, %eax
     mov %eax, source
     mov %fs:4(%si), %eax
     mov %eax, target
@@ -93,8 +90,6 @@ move:
     ret
 
     .align 4
-content:
-    .long 0
 source:
     .long 0
 target:
