@@ -7,10 +7,12 @@ use knownstate_core::bstate::{self, Parsed, Record};
 use knownstate_core::logic::{self, Program};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
-use knownstate_core::media::iso9660::Iso;
+use knownstate_core::media::iso9660::{CdFile, Iso};
 use knownstate_core::media::mbr::Mbr;
-use knownstate_core::table::Table;
+use knownstate_core::table::{MAGIC, Table};
 use knownstate_core::units::{Offset, SECTOR};
+
+use sha2::{Digest, Sha256};
 
 use crate::files::{FileVolume, IsoFile};
 use crate::images::hex;
@@ -26,6 +28,15 @@ pub fn run(path: &Path) -> Result<bool> {
         return iso(&mut machine, &cd);
     }
     let mut volume = FileVolume::open(path)?;
+    let mut sector = [0; SECTOR];
+    if volume.read(Offset(0), &mut sector).is_ok() && sector.starts_with(MAGIC) {
+        let file = CdFile::medium(std::fs::metadata(path)?.len());
+        let described =
+            Table::in_file(&mut machine, file, &path.display().to_string()).and_then(|t| describe(&mut machine, &t));
+        let (Ok(line) | Err(line)) = &described;
+        println!("packed image {line}");
+        return Ok(described.is_ok());
+    }
     if Filesystem::open(&mut volume).is_ok() {
         println!("partition image, {} sectors", volume.length().0);
         return Ok(partition(&mut volume));
@@ -82,6 +93,11 @@ fn describe(machine: &mut IsoFile, table: &Table) -> Result<String, String> {
     let mut entries = table.entries();
     while entries.next(machine)?.is_some() {}
     let header = &table.header;
+    let mut hasher = Sha256::new();
+    table.identified(machine, |piece| hasher.update(piece))?;
+    if hasher.finalize()[..] != header.identity[..] {
+        return Err(format!("{}: the SHA-256 of its table is not the one in the header", table.name()));
+    }
     Ok(format!(
         "{}: {} sectors, {} of them in {} chunks, {} protected, {} bytes, SHA-256 {}",
         table.name(),

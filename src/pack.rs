@@ -10,9 +10,10 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use knownstate_core::bstate;
 use knownstate_core::hash::hash;
-use knownstate_core::layout::Layout;
+use knownstate_core::layout::{Layout, Run};
 use knownstate_core::logic::Protect;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
+use knownstate_core::media::kind::Kind;
 use knownstate_core::table::write::{Chunk, blocks, chunks, names};
 use knownstate_core::table::{CHUNK_BYTES, CHUNK_SECTORS, Entry, Form, Header, Place};
 use knownstate_core::units::{CD_SECTOR, Offset, SECTOR};
@@ -49,10 +50,18 @@ pub fn pack(volume: &mut dyn Volume, protect: &Protect, to: &Path, mut advance: 
 
 /// What is allocated; of something that is neither FAT nor ext, all of it.
 fn layout(volume: &mut dyn Volume) -> Result<Layout> {
-    match Layout::of(volume) {
-        Err(FsError::Unknown) => Ok(Layout::whole(volume.length().0)),
-        layout => layout.map_err(|error| anyhow!("{error}")),
+    let length = volume.length().0;
+    let mut layout = match Layout::of(volume) {
+        Err(FsError::Unknown) => Layout::whole(length),
+        layout => layout.map_err(|error| anyhow!("{error}"))?,
+    };
+    // What an image has behind its filesystem is none of the filesystem's business: it may change.
+    let behind = length.saturating_sub(layout.sectors);
+    if behind > 0 {
+        let first = layout.sectors;
+        layout.runs.push(Run { first, sectors: behind, kind: Kind::Data, owner: None, volatile: true });
     }
+    Ok(layout)
 }
 
 fn header(volume: &mut dyn Volume, chunks: &[Chunk], names: &[u8]) -> Result<Header> {

@@ -11,10 +11,10 @@ use knownstate_core::units::SECTOR;
 
 /// `O_DIRECT` of `open(2)` on x86: reads go to the disk and not to the kernel's copy of it.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-const O_DIRECT: i32 = 0o40000;
+pub const O_DIRECT: i32 = 0o40000;
 /// Elsewhere the value differs; the read-back there is the kernel's copy.
 #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-const O_DIRECT: i32 = 0;
+pub const O_DIRECT: i32 = 0;
 
 /// What is wrong with a copy, or with all of them.
 #[derive(Debug)]
@@ -59,21 +59,7 @@ pub struct Copies {
 impl Copies {
     /// Those in the roots of all mounted filesystems.
     pub fn mounted() -> Result<Self, Trouble> {
-        let mounts = fs::read_to_string("/proc/self/mounts")
-            .map_err(|e| Trouble::Copy("/proc/self/mounts".into(), e.to_string()))?;
-        let mut paths: Vec<PathBuf> = Vec::new();
-        let mut seen = Vec::new();
-        for point in mounts.lines().filter_map(|l| l.split(' ').nth(1)) {
-            let path = Path::new(&unescape(point)).join(FILE);
-            // The same filesystem may be mounted at several places.
-            let Some(identity) = path.metadata().ok().filter(fs::Metadata::is_file).map(|m| (m.dev(), m.ino())) else {
-                continue;
-            };
-            if !seen.contains(&identity) {
-                seen.push(identity);
-                paths.push(path);
-            }
-        }
+        let paths: Vec<PathBuf> = points()?.iter().map(|point| point.join(FILE)).collect();
         Self::named(&paths)
     }
 
@@ -126,6 +112,26 @@ impl Copies {
     }
 }
 
+/// Where filesystems with a bstate.txt in their root are mounted, each once.
+pub fn points() -> Result<Vec<PathBuf>, Trouble> {
+    let mounts = fs::read_to_string("/proc/self/mounts")
+        .map_err(|e| Trouble::Copy("/proc/self/mounts".into(), e.to_string()))?;
+    let mut points: Vec<PathBuf> = Vec::new();
+    let mut seen = Vec::new();
+    for point in mounts.lines().filter_map(|l| l.split(' ').nth(1)).map(|field| PathBuf::from(unescape(field))) {
+        let file = point.join(FILE);
+        // The same filesystem may be mounted at several places.
+        let Some(identity) = file.metadata().ok().filter(fs::Metadata::is_file).map(|m| (m.dev(), m.ino())) else {
+            continue;
+        };
+        if !seen.contains(&identity) {
+            seen.push(identity);
+            points.push(point);
+        }
+    }
+    Ok(points)
+}
+
 fn read(path: &Path) -> Result<Parsed, String> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|f| f.take(SECTOR as u64).read_to_end(&mut bytes)).map_err(|e| e.to_string())?;
@@ -164,7 +170,7 @@ fn read_back(path: &Path) -> io::Result<[u8; SECTOR]> {
 }
 
 /// `/proc/self/mounts` writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &str) -> String {
+pub fn unescape(field: &str) -> String {
     let mut text = String::new();
     let mut rest = field;
     while let Some((before, after)) = rest.split_once('\\') {

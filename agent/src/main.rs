@@ -4,8 +4,11 @@
 //! will read at the next start. See docs/STATES.md.
 
 mod copies;
+mod seal;
+mod volume;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use copies::{Copies, Trouble};
@@ -17,6 +20,7 @@ usage: bstate show               print the record
        bstate booted             report that the boot is complete (Clean)
        bstate shutdown           report an orderly shutdown (OK), right before unmounting
        bstate set PARTITION OK|Clean|Dirty
+       bstate seal [MOUNTPOINT]  say that the partition is to stay as it is now, after an update of it
 Every mounted filesystem with a bstate.txt in its root holds a copy; --file PATH before the command
 names one to use instead (may be given more than once).";
 
@@ -74,6 +78,8 @@ fn run(mut arguments: Vec<String>) -> Result<(), Failure> {
         ["booted"] => booted(open()?)?,
         ["shutdown"] => shutdown(open()?)?,
         ["set", name, state] => set(open, name, state)?,
+        ["seal"] => seal(&system()?)?,
+        ["seal", point] => seal(Path::new(point))?,
         [] => return Err(Failure::Usage("no command".into())),
         [other, ..] => return Err(Failure::Usage(format!("can't understand `{other}`"))),
     }
@@ -143,6 +149,27 @@ fn set(open: impl Fn() -> Result<Copies, Trouble>, name: &str, state: &str) -> R
     copies.write()?;
     println!("{name} is {state}");
     Ok(())
+}
+
+fn seal(point: &Path) -> Result<(), Failure> {
+    let sealed = seal::seal_at(point).map_err(Failure::No)?;
+    let (file, kib) = (sealed.file.display(), sealed.bytes / 1024);
+    println!("{} is sealed: {} ranges, {kib} KiB, in {file}", point.display(), sealed.ranges);
+    Ok(())
+}
+
+/// The system's own partition: the root filesystem, or else the only one that there is.
+fn system() -> Result<PathBuf, Failure> {
+    let points = copies::points()?;
+    match points.as_slice() {
+        [] => Err(Failure::from(Trouble::None)),
+        [only] => Ok(only.clone()),
+        _ if points.iter().any(|point| point == Path::new("/")) => Ok(PathBuf::from("/")),
+        _ => {
+            let list: Vec<String> = points.iter().map(|point| point.display().to_string()).collect();
+            Err(Failure::Usage(format!("several partitions are mounted; say which: {}", list.join(", "))))
+        }
+    }
 }
 
 fn reason(partition: &Partition) -> String {

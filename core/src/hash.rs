@@ -1,40 +1,25 @@
 //! The 64-bit hash of chunks and tables: against damage, not against malice.
 //!
-//! Every start reads a partition and hashes it, on processors as old as the i386, so what counts is
-//! instructions: hashes made of 64-bit multiplications take three to five times as many there (the
-//! figures: docs/IMAGES.md). This one is NH, of which a 32-bit processor does 8 bytes with one
-//! multiplication (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC: Fast and Secure Message
-//! Authentication", CRYPTO 1999, section 4: two pieces of one length that differ have the same NH with a
-//! probability of at most 2^-32, for each of the keys that there could be), chained by multiplication
-//! from one 512-byte piece to the next. Test vectors stand in docs/IMAGES.md and tests/image.rs.
+//! Every start reads a partition and hashes it, on processors as old as the i486, and what counts there is
+//! instructions. Hashes made of 64-bit multiplications take four times as many on 32 bits, those made for
+//! vector units three times (the figures: docs/IMAGES.md). This one is made of XXH32's round, which takes
+//! four a word: one lane of 32 bits for even words and one for odd ones, so that 64 bits come of it, and
+//! each lane goes into the other once in 64 bytes.
+//!
+//! A step loses nothing: for each word every state leads to another, and for each state every word does.
+//! So content that differs in one word only always has another hash; what differs in more has the same
+//! with a probability of 2^-64 or, if all of it lies in one lane within 64 bytes, 2^-32. Test vectors:
+//! docs/IMAGES.md.
 
-use crate::units::SECTOR;
-
-/// Words of the key: one for each word of a piece.
-const WORDS: usize = SECTOR / 4;
-/// Odd, so that multiplying by it loses nothing; 2^64 divided by the golden ratio, as SplitMix64 counts.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// The key: the high halves of SplitMix64's first numbers from 0 on (Steele, Lea, Flood, "Fast Splittable
-/// Pseudorandom Number Generators", OOPSLA 2014).
-static KEY: [u32; WORDS] = key();
-
-const fn key() -> [u32; WORDS] {
-    let mut key = [0; WORDS];
-    let mut n = 0;
-    while n < WORDS {
-        key[n] = (mix(GOLDEN.wrapping_mul(n as u64 + 1)) >> 32) as u32;
-        n += 1;
-    }
-    key
-}
-
-/// SplitMix64's finalizer: each bit of the result depends on every bit of `z`.
-const fn mix(z: u64) -> u64 {
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
+/// XXH32's first two primes and the turn between them (xxHash, doc/xxhash_spec.md, "XXH32 algorithm
+/// description", step 2: `acc = acc + lane * PRIME32_2; acc = acc <<< 13; acc = acc * PRIME32_1`).
+const PRIME32_1: u32 = 0x9E37_79B1;
+/// See [`PRIME32_1`].
+const PRIME32_2: u32 = 0x85EB_CA77;
+/// See [`PRIME32_1`].
+const TURN: u32 = 13;
+/// Bytes between two exchanges of the lanes.
+const PIECE: usize = 64;
 
 /// The hash of `bytes`; the same bytes have another hash with every `seed`.
 #[must_use]
@@ -45,61 +30,68 @@ pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 /// The same for bytes that come in parts.
-pub struct Hasher(u64);
+pub struct Hasher {
+    even: u32,
+    odd: u32,
+}
 
 impl Hasher {
     /// Begins; `length` is the number of bytes that will come.
     #[must_use]
-    pub fn new(seed: u64, length: u64) -> Self {
-        Self(seed ^ length)
+    pub const fn new(seed: u64, length: u64) -> Self {
+        let state = mix(seed ^ length.rotate_left(32));
+        Self { even: state as u32, odd: (state >> 32) as u32 }
     }
 
-    /// Takes more bytes; all parts but the last are multiples of 512 bytes long.
+    /// Takes more bytes; all parts but the last are multiples of 64 bytes long.
     pub fn update(&mut self, bytes: &[u8]) {
-        let (whole, rest) = bytes.as_chunks::<SECTOR>();
-        for piece in whole {
-            self.0 = step(self.0, nh(piece));
-        }
+        let (pieces, rest) = bytes.as_chunks::<PIECE>();
+        self.pieces(pieces);
         if !rest.is_empty() {
             // The last piece is filled up with zeros; the length has gone into the state.
-            let mut last = [0; SECTOR];
+            let mut last = [0; PIECE];
             last[..rest.len()].copy_from_slice(rest);
-            self.0 = step(self.0, nh(&last));
+            self.pieces(&[last]);
         }
+    }
+
+    #[inline(never)]
+    fn pieces(&mut self, pieces: &[[u8; PIECE]]) {
+        let (mut even, mut odd) = (self.even, self.odd);
+        for piece in pieces {
+            // By hand: the loader is compiled for size, which unrolls nothing.
+            (even, odd) = (step(even, piece, 0), step(odd, piece, 4));
+            (even, odd) = (step(even, piece, 8), step(odd, piece, 12));
+            (even, odd) = (step(even, piece, 16), step(odd, piece, 20));
+            (even, odd) = (step(even, piece, 24), step(odd, piece, 28));
+            (even, odd) = (step(even, piece, 32), step(odd, piece, 36));
+            (even, odd) = (step(even, piece, 40), step(odd, piece, 44));
+            (even, odd) = (step(even, piece, 48), step(odd, piece, 52));
+            (even, odd) = (step(even, piece, 56), step(odd, piece, 60));
+            odd ^= even;
+            even = even.wrapping_add(odd);
+        }
+        (self.even, self.odd) = (even, odd);
     }
 
     /// The hash.
     #[must_use]
-    pub fn finish(self) -> u64 {
-        mix(self.0)
+    pub const fn finish(self) -> u64 {
+        mix(self.even as u64 | (self.odd as u64) << 32)
     }
 }
 
-/// For one piece, every state leads to another: what differs once differs to the end.
-const fn step(state: u64, nh: u64) -> u64 {
-    let state = (state ^ nh).wrapping_mul(GOLDEN);
-    state ^ (state >> 32)
+/// One lane's step with the word at byte `at` of a piece.
+#[inline(always)]
+const fn step(lane: u32, piece: &[u8; PIECE], at: usize) -> u32 {
+    let word = u32::from_le_bytes([piece[at], piece[at + 1], piece[at + 2], piece[at + 3]]);
+    lane.wrapping_add(word.wrapping_mul(PRIME32_2)).rotate_left(TURN).wrapping_mul(PRIME32_1)
 }
 
-/// The sum of (even word + its key) x (odd word + its key), 32 x 32 = 64 bits each, modulo 2^64.
-#[inline(never)]
-fn nh(piece: &[u8; SECTOR]) -> u64 {
-    let mut sum = 0_u64;
-    let product = |data: &[u8], key: &[u32]| {
-        let even = u32::from_le_bytes([data[0], data[1], data[2], data[3]]).wrapping_add(key[0]);
-        let odd = u32::from_le_bytes([data[4], data[5], data[6], data[7]]).wrapping_add(key[1]);
-        u64::from(even) * u64::from(odd)
-    };
-    for (data, key) in piece.as_chunks::<64>().0.iter().zip(KEY.as_chunks::<16>().0) {
-        // By hand: the loader is compiled for size, which unrolls nothing.
-        sum = sum.wrapping_add(product(&data[..8], &key[..2]));
-        sum = sum.wrapping_add(product(&data[8..16], &key[2..4]));
-        sum = sum.wrapping_add(product(&data[16..24], &key[4..6]));
-        sum = sum.wrapping_add(product(&data[24..32], &key[6..8]));
-        sum = sum.wrapping_add(product(&data[32..40], &key[8..10]));
-        sum = sum.wrapping_add(product(&data[40..48], &key[10..12]));
-        sum = sum.wrapping_add(product(&data[48..56], &key[12..14]));
-        sum = sum.wrapping_add(product(&data[56..64], &key[14..16]));
-    }
-    sum
+/// SplitMix64's finalizer, which loses nothing either: each bit of the result depends on every bit of `z`
+/// (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+const fn mix(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }

@@ -41,6 +41,14 @@ impl SectorCount {
     }
 }
 
+/// In KiB, or from 10 MiB on in MiB.
+impl fmt::Display for SectorCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = self.0 / 2;
+        if kib < 10 << 10 { write!(f, "{kib} KiB") } else { write!(f, "{} MiB", kib >> 10) }
+    }
+}
+
 impl fmt::Display for Lba {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "lba {}", self.0)

@@ -2,9 +2,14 @@
 //! runs on.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use knownstate_core::logic;
+use knownstate_core::media::iso9660::Iso;
+use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
+use knownstate_core::table::{Entry, Header, Table};
 use knownstate_core::units::SECTOR;
 
 use super::machine::{Disk, Pc};
@@ -15,8 +20,10 @@ use super::tools::{self, shell, text};
 #[derive(Clone)]
 pub struct Set {
     pub iso: Arc<Vec<u8>>,
-    /// Each partition's image as it is on the CD.
+    /// Each partition's content as the CD has it; zeros where nothing is allocated.
     pub images: Vec<Arc<Vec<u8>>>,
+    /// The sectors of each that are allocated.
+    pub allocated: Vec<Arc<Vec<Range<u64>>>>,
     /// Each partition's first sector and its length in sectors.
     pub places: Vec<(u64, u64)>,
     pub disk_sectors: u64,
@@ -61,8 +68,9 @@ impl Set {
         let (start, image) = (self.places[n].0, &self.images[n]);
         let bytes = pc.disks[0].bytes(start..start + (image.len() / SECTOR) as u64);
         let state = state_sector(image);
-        let mut pairs = (0..).zip(bytes.chunks(SECTOR).zip(image.chunks(SECTOR)));
-        pairs.find(|(n, (a, b))| *n != state && a != b).map(|(n, _)| n)
+        let sector = |bytes: &[u8], n: u64| bytes[n as usize * SECTOR..][..SECTOR].to_vec();
+        let mut sectors = self.allocated[n].iter().cloned().flatten();
+        sectors.find(|&n| n != state && sector(&bytes, n) != sector(image, n))
     }
 
     /// The same CD with another logic.txt, which only has to be no longer than the one it replaces.
@@ -74,6 +82,27 @@ impl Set {
         iso[at..at + logic.len()].copy_from_slice(logic.as_bytes());
         let logic = String::from_utf8(iso[at..at + self.logic.len()].to_vec()).unwrap();
         Self { iso: Arc::new(iso), logic, ..self.clone() }
+    }
+
+    /// The byte of the ISO where partition `n`'s image begins, and the image's header and entries.
+    pub fn image_file(&self, n: usize) -> (usize, Header, Vec<Entry>) {
+        let path = logic::parse(&self.logic).unwrap();
+        let path = path.image_path(path.partition_indexes().nth(n).unwrap()).unwrap();
+        let mut pc = Pc::new(self.iso.clone(), vec![]);
+        let cd = Iso::open(&mut pc).unwrap();
+        let image = Table::on_cd(&mut pc, &cd, &path).unwrap();
+        let (mut entries, mut cursor) = (Vec::new(), image.entries());
+        while let Some(entry) = cursor.next(&mut pc).unwrap() {
+            entries.push(entry);
+        }
+        (find(&self.iso, &image.header.to_sector()), image.header, entries)
+    }
+
+    /// The same CD with one byte changed: byte `at` of partition `n`'s image.
+    pub fn with_damaged_image(&self, n: usize, at: usize) -> Self {
+        let mut iso = self.iso.to_vec();
+        iso[self.image_file(n).0 + at] ^= 0x10;
+        Self { iso: Arc::new(iso), ..self.clone() }
     }
 
     /// The lines of its logic.txt that declare something.
@@ -120,19 +149,17 @@ pub fn figure4_set(fat_kib: u64, fat_options: &str, ext_kib: u64, ext_options: &
 
 /// Figure 4 on these images and types, a record put in each.
 pub fn figure4_on(folder: &Path, images: [(&str, &str); 2]) -> Set {
-    let (mut declarations, mut places, mut contents) = (String::new(), Vec::new(), Vec::new());
+    let (mut declarations, mut places) = (String::new(), Vec::new());
     let mut start = 2048;
     for (n, (image, kind)) in images.into_iter().enumerate() {
         if n == 0 || images[0].0 != image {
             put_record(folder, image, &["P1", "P2"]);
         }
-        let content = fs::read(folder.join(image)).unwrap();
-        let sectors = (content.len() / SECTOR) as u64;
+        let sectors = fs::metadata(folder.join(image)).unwrap().len() / SECTOR as u64;
         let line =
             format!("partition P{} on system start {start} sectors {sectors} type {kind} image {image}\n", n + 1);
         declarations.push_str(&line);
         places.push((start, sectors));
-        contents.push(Arc::new(content));
         start += sectors;
     }
     // A gap at the end, as on a disk that is a little larger than the system.
@@ -140,7 +167,27 @@ pub fn figure4_on(folder: &Path, images: [(&str, &str); 2]) -> Set {
     let room = "# room for the logic.txt of other tests\n".repeat(100);
     let logic =
         format!("{}\n{room}", shipped("figure4.txt", &format!("disk system sectors {disk_sectors}\n{declarations}")));
-    Set { iso: build(folder, &logic), images: contents, places, disk_sectors, logic }
+    let iso = build(folder, &logic);
+    let unpacked = images.iter().map(|(image, _)| unpack(&iso, &format!("images/{image}")));
+    let (images, allocated) = unpacked.map(|(image, ranges)| (Arc::new(image), Arc::new(ranges))).unzip();
+    Set { iso, images, allocated, places, disk_sectors, logic }
+}
+
+/// What an image on a CD holds, and which of its sectors are allocated.
+pub fn unpack(iso: &Arc<Vec<u8>>, path: &str) -> (Vec<u8>, Vec<Range<u64>>) {
+    let mut pc = Pc::new(iso.clone(), vec![]);
+    let cd = Iso::open(&mut pc).unwrap();
+    let image = Table::on_cd(&mut pc, &cd, path).unwrap();
+    let mut content = vec![0; image.header.sectors.bytes() as usize];
+    let mut memory: Box<[u8; BUFFER_BYTES]> = vec![0; BUFFER_BYTES].into_boxed_slice().try_into().unwrap();
+    let mut buffers = Buffers::new(&mut memory);
+    let (mut ranges, mut entries) = (Vec::new(), image.entries());
+    while let Some(entry) = entries.next(&mut pc).unwrap() {
+        let (chunk, _) = buffers.chunk(&mut pc, &image, &entry).unwrap();
+        content[entry.first as usize * SECTOR..][..chunk.len()].copy_from_slice(chunk);
+        ranges.push(entry.first..entry.end());
+    }
+    (content, ranges)
 }
 
 /// The folder `folder` with `logic.txt` and images in it, built into a CD.

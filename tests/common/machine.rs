@@ -9,6 +9,7 @@ use std::sync::Arc;
 use knownstate_core::event::{Event, Line};
 use knownstate_core::machine::{DiskId, DiskInfo, Ending, IoError, Machine};
 use knownstate_core::media::region::Write;
+use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
 
 /// Sectors that are stored together.
@@ -148,6 +149,8 @@ pub struct Pc {
     pub bad_cd_sectors: BTreeSet<u32>,
     /// Every line told, with its time.
     pub lines: Vec<String>,
+    /// See [`Pc::log`].
+    told: Vec<String>,
     /// Every write asked for: disk, first sector, sectors.
     pub writes: Vec<(usize, u64, usize)>,
     /// Disk reads of this run; too many end the test.
@@ -173,17 +176,23 @@ impl Pc {
     pub fn start(&mut self) -> Ending {
         (self.off, self.millis, self.reads) = (false, 0, 0);
         self.lines.clear();
+        self.told.clear();
         self.writes.clear();
         self.seen.clear();
         self.cd_seen.clear();
-        knownstate_core::run(self)
+        let mut memory: Box<[u8; BUFFER_BYTES]> =
+            vec![0; BUFFER_BYTES].into_boxed_slice().try_into().expect("it has this length");
+        knownstate_core::run(self, Buffers::new(&mut memory))
     }
 
-    /// What was told, without times and without the greeting and progress.
+    /// What was told, without times and without the greeting and progress, and without the amount that a
+    /// `verify` found to be right.
     pub fn log(&self) -> Vec<&str> {
-        let text = |l: &'_ String| l.split_once("] ").map(|(time, _)| time.len() + 2);
-        let bare = self.lines.iter().map(|l| &l[text(l).unwrap()..]);
-        bare.filter(|l| !l.starts_with("- Knownstate ") && !l.ends_with(" MiB/s")).collect()
+        self.told
+            .iter()
+            .map(String::as_str)
+            .filter(|l| !l.starts_with("- Knownstate ") && !l.ends_with(" s left"))
+            .collect()
     }
 
     fn dead<T>(&self, ok: T) -> Result<T, IoError> {
@@ -263,6 +272,9 @@ impl Machine for Pc {
     fn tell(&mut self, event: &Event<'_>) {
         if !self.off {
             self.lines.push(Line { millis: self.millis, event }.to_string());
+            let line = event.to_string();
+            let amount = line.strip_suffix(" as on the CD)").and_then(|l| l.rsplit_once(", "));
+            self.told.push(amount.map_or(line.clone(), |(before, _)| format!("{before})")));
         }
     }
 

@@ -411,7 +411,7 @@ impl Walk<'_> {
         let inode = self.read_inode(RESIZE)?;
         let block = u64::from(u32_at(inode.block_map(), 13 * 4));
         self.met.first_time(u64::from(RESIZE));
-        if block == 0 || self.shape.reserved_blocks == 0 {
+        if block == 0 {
             return Ok(());
         }
         let owner = self.builder.metadata("resize inode")?;

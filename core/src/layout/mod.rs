@@ -280,8 +280,11 @@ impl Builder {
         }
         let mut runs = Vec::new();
         let mut claims = self.runs.iter().peekable();
+        // Claims are known up to here; one that the geometry makes may reach over the end of what is used.
+        let mut at = 0;
         for &(first, sectors) in used {
-            let (mut at, end) = (first, first + sectors);
+            let end = first + sectors;
+            at = at.max(first);
             while let Some((run, claim)) = claims.next_if(|(run, _)| run.first < end) {
                 unowned(&mut runs, at, run.first);
                 at = at.max(run.end());

@@ -411,7 +411,7 @@ impl Parser {
         if !line.take_if("from") {
             return Ok(Verb::Heal { partition, from: None });
         }
-        let word = line.here();
+        let word = line.peek().unwrap_or(line.here());
         let from = self.partition_named(line)?;
         if from == partition {
             let help = format_args!("name another partition that holds the same system");

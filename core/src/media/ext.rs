@@ -290,6 +290,9 @@ impl Ext {
         let inode = self.lookup(volume, name)?;
         let mut map = FileMap { bytes: inode.bytes(), runs: Vec::new() };
         let (mut left, mut logical) = (SectorCount::holding(map.bytes).0, 0_u32);
+        if left > self.blocks * self.block_sectors {
+            return Err(FsError::Corrupt("i_size does not fit the filesystem"));
+        }
         for _ in 0..MAX_PIECES {
             if left == 0 {
                 return Ok(map);

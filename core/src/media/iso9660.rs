@@ -58,6 +58,18 @@ pub struct CdFile {
 }
 
 impl CdFile {
+    /// A whole medium of so many bytes as one file.
+    #[must_use]
+    pub fn medium(bytes: u64) -> Self {
+        // Pieces whose length is a multiple of a sector and fits 32 bits.
+        const PIECE: u64 = 1 << 31;
+        let piece = |n: u64| Extent {
+            at: u32::try_from(n * PIECE / CD_SECTOR as u64).unwrap_or(u32::MAX),
+            bytes: u32::try_from((bytes - n * PIECE).min(PIECE)).unwrap_or(0),
+        };
+        Self { extents: (0..bytes.div_ceil(PIECE)).map(piece).collect(), directory: false }
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {

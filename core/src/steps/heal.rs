@@ -20,16 +20,21 @@ use crate::units::{Offset, SECTOR};
 /// What heals, and what came of it.
 struct Healing<'t> {
     target: Region,
-    /// Q's name and sectors.
-    sibling: Option<(String, Region)>,
+    /// Q's name, and its sectors or why they can't be told.
+    sibling: Option<(String, Result<Region, String>)>,
     /// The CD's image, with the place that was reached in its table; or why it can't be used.
     image: Result<(&'t Table, Cursor<'t>), String>,
     /// The image's entry that was looked at last.
     entry: Option<Entry>,
     from_sibling: usize,
     from_cd: usize,
+    /// The first ranges that could not be mended, and why; and how many there are in all.
     failed: Vec<String>,
+    failures: usize,
 }
+
+/// At most so many of them are told one by one: each costs a look into the seal's names, and a line has an end.
+const TOLD: usize = 3;
 
 impl Context<'_> {
     /// `heal P [from Q]`
@@ -39,24 +44,30 @@ impl Context<'_> {
     pub fn heal(&mut self, step: &Step, partition: PartitionIndex, from: Option<PartitionIndex>) -> Outcome {
         let target = self.standing(partition)?;
         self.once(step)?;
-        let sibling = match from {
-            Some(q) => Some((self.program.partition(q).name.clone(), self.region(q)?)),
-            None => None,
-        };
+        // Now, while it can be found: a bstate.txt that an editor has moved is lost with the directory's
+        // present form, and what was typed in it must not be.
+        self.load_states();
+        let sibling = from.map(|q| (self.program.partition(q).name.clone(), self.region(q)));
         let mut damage = match self.take_damage(partition) {
             Some(damage) => damage,
             None => self.look_for_damage(step, partition, &target)?,
         };
         let image = self.image_of(partition);
         let image = image.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
-        let mut healing =
-            Healing { target, sibling, image, entry: None, from_sibling: 0, from_cd: 0, failed: Vec::new() };
+        let (entry, from_sibling, from_cd, failed, failures) = (None, 0, 0, Vec::new(), 0);
+        let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, failed, failures };
         let name = &self.program.partition(partition).name;
         self.mend_all(step, name, &mut damage, &mut healing)?;
         self.after_healing(&damage, &target);
-        let Healing { sibling, from_sibling, from_cd, failed, .. } = healing;
-        let mended = count(&sibling, from_sibling, from_cd);
-        if failed.is_empty() { Ok(mended) } else { Err(format!("{}; mended: {mended}", failed.join("; "))) }
+        let Healing { sibling, from_sibling, from_cd, mut failed, failures, .. } = healing;
+        let mended = count(sibling.as_ref().map(|(name, _)| name), from_sibling, from_cd);
+        if failed.is_empty() {
+            return Ok(mended);
+        }
+        if failures > failed.len() {
+            failed.push(format!("and {} more ranges", failures - failed.len()));
+        }
+        Err(format!("{}; mended: {mended}", failed.join("; ")))
     }
 
     /// All that differs, where no `verify` has found it out just before.
@@ -100,8 +111,11 @@ impl Context<'_> {
             let mut progress = Progress::begin(self.machine, step, name, bytes(&damage.entries));
             for entry in &damage.entries {
                 if let Err(why) = self.mend(entry, healing) {
-                    let place = self.describe(&damage.seal, entry);
-                    healing.failed.push(format!("{place}: {why}"));
+                    healing.failures += 1;
+                    if healing.failures <= TOLD {
+                        let place = self.describe(&damage.seal, entry);
+                        healing.failed.push(format!("{place}: {why}"));
+                    }
                 }
                 progress.advance(self.machine, entry.bytes() as u64);
             }
@@ -116,7 +130,8 @@ impl Context<'_> {
     fn mend(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
         let mut why = Vec::new();
         if let Some((name, sibling)) = &healing.sibling {
-            match self.mend_from_sibling(entry, sibling, &healing.target) {
+            let sibling = sibling.as_ref().map_err(Clone::clone);
+            match sibling.and_then(|sibling| self.mend_from_sibling(entry, sibling, &healing.target)) {
                 Ok(()) => {
                     healing.from_sibling += 1;
                     return Ok(());
@@ -199,10 +214,10 @@ impl Context<'_> {
 }
 
 /// How many ranges came from where.
-fn count(sibling: &Option<(String, Region)>, from_sibling: usize, from_cd: usize) -> String {
+fn count(sibling: Option<&String>, from_sibling: usize, from_cd: usize) -> String {
     match (sibling, from_sibling + from_cd) {
         (_, 0) => "nothing differs".to_string(),
-        (Some((name, _)), all) => format!("{all} ranges: {from_sibling} from {name}, {from_cd} from the CD"),
+        (Some(name), all) => format!("{all} ranges: {from_sibling} from {name}, {from_cd} from the CD"),
         (None, all) => format!("{all} ranges from the CD"),
     }
 }

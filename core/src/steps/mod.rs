@@ -143,6 +143,11 @@ impl<'m> Context<'m> {
         self.damage.take().filter(|(p, _)| *p == partition).map(|(_, damage)| damage)
     }
 
+    /// What was remembered is about to be overwritten, and the seal with it.
+    pub(crate) fn forget_damage(&mut self) {
+        self.damage = None;
+    }
+
     /// The boot code that a disk's MBR has to have.
     ///
     /// # Errors

@@ -86,6 +86,7 @@ impl Context<'_> {
     /// The part of both that needs no table.
     #[inline(never)]
     fn restore(&mut self, step: &Step, images: &[Image], partitions: &[PartitionIndex]) -> Outcome {
+        self.forget_damage();
         let written = self.write_images(step, images)?;
         let remark = self.settle(partitions)?;
         for written in written {
@@ -204,7 +205,9 @@ impl Context<'_> {
         }
         // The image's own record would say that there were no restores.
         let within = image.table.header.state.and_then(|at| at.0.checked_sub(run.first));
-        let state_at = within.and_then(|sectors| usize::try_from(sectors).ok()).map_or(usize::MAX, |s| s * SECTOR);
+        // Counted in sectors first: in bytes it may not fit the 32 bits of the loader's words.
+        let within = within.filter(|sectors| *sectors < u64::from(run.sectors));
+        let state_at = within.map_or(usize::MAX, |sectors| sectors as usize * SECTOR);
         if let Some(sector) = content.get_mut(state_at..).and_then(<[u8]>::first_chunk_mut::<SECTOR>) {
             *sector = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
         }

@@ -14,7 +14,7 @@ use crate::steps::progress::Progress;
 use crate::steps::seal::{Damage, MOST};
 use crate::steps::{Context, Outcome};
 use crate::table::Table;
-use crate::units::{Offset, SECTOR};
+use crate::units::{Offset, SECTOR, SectorCount};
 
 impl Context<'_> {
     /// The disk's MBR, if it makes sense by itself.
@@ -55,8 +55,7 @@ impl Context<'_> {
             return Ok(format!("{name}, nothing sealed"));
         };
         let by = if seal.is_image() { "as on the CD" } else { "as sealed" };
-        let tenths = (seal.header.protected * SECTOR as u64).saturating_mul(10) >> 20;
-        let remark = format!("{name}, {}.{} MiB {by}", tenths / 10, tenths % 10);
+        let remark = format!("{name}, {} {by}", SectorCount(seal.header.protected));
         self.verify_ranges(step, partition, &region, seal)?;
         Ok(remark)
     }

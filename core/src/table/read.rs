@@ -42,6 +42,14 @@ impl Table {
     /// That there is none, or what is wrong with it.
     pub fn on_cd(machine: &mut dyn Machine, cd: &Iso, path: &str) -> Result<Self, String> {
         let file = cd.find(machine, path).map_err(|e| e.to_string())?;
+        Self::in_file(machine, file, path)
+    }
+
+    /// Opens an image in a file of the CD.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn in_file(machine: &mut dyn Machine, file: CdFile, path: &str) -> Result<Self, String> {
         let mut block = vec![0; CD_SECTOR];
         file.read(machine, 0, &mut block).map_err(|e| format!("{path}: {e}"))?;
         let damaged = |why: String| format!("{path} is damaged on the CD: {why}");
@@ -112,16 +120,14 @@ impl Table {
     pub fn names_of(&self, machine: &mut dyn Machine, first: u64, end: u64) -> String {
         let mut finder = Finder::new(first, end);
         let mut rest = Vec::new();
-        let _ = self.each_piece_of_names(machine, |piece| {
+        let _ = self.each_piece(machine, self.header.names_at, |piece| {
             rest.extend_from_slice(piece);
-            while let Some(length) = rest.iter().position(|&b| b == b'\n') {
-                let line: Vec<u8> = rest.drain(..=length).collect();
-                let more = core::str::from_utf8(&line).map_or(true, |line| finder.line(line.trim_ascii_end()));
-                if !more {
-                    return false;
-                }
-            }
-            true
+            // The last one may go on in the next piece; one without an end is none.
+            let ended = rest.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+            let mut lines = rest[..ended].split(|&b| b == b'\n');
+            let more = lines.all(|line| core::str::from_utf8(line).map_or(true, |line| finder.line(line)));
+            rest.drain(..ended);
+            more && rest.len() <= WINDOW
         });
         finder.names()
     }
@@ -132,7 +138,7 @@ impl Table {
     /// That they are unreadable or damaged.
     pub fn check_names(&self, machine: &mut dyn Machine) -> Result<(), String> {
         let mut hasher = Hasher::new(0, u64::from(self.header.names_bytes));
-        self.each_piece_of_names(machine, |piece| {
+        self.each_piece(machine, self.header.names_at, |piece| {
             hasher.update(piece);
             true
         })?;
@@ -140,17 +146,29 @@ impl Table {
         if good { Ok(()) } else { Err(format!("{}: the hash of its names is wrong", self.name)) }
     }
 
-    /// Gives the names piece by piece, until `each` has seen enough.
+    /// Gives all that the SHA-256 in the header is made of, piece by piece.
+    ///
+    /// # Errors
+    /// What can't be read.
+    pub fn identified(&self, machine: &mut dyn Machine, mut each: impl FnMut(&[u8])) -> Result<(), String> {
+        self.each_piece(machine, self.header.form.block() as u64, |piece| {
+            each(piece);
+            true
+        })
+    }
+
+    /// Gives what stands from byte `at`, a block's beginning, up to the end of the names piece by piece,
+    /// until `each` has seen enough.
     #[inline(never)]
-    fn each_piece_of_names(
+    fn each_piece(
         &self,
         machine: &mut dyn Machine,
+        mut at: u64,
         mut each: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), String> {
         let block = self.header.form.block();
         let mut window = vec![0; WINDOW];
-        let mut at = self.header.names_at;
-        let end = at + u64::from(self.header.names_bytes);
+        let end = self.header.names_at + u64::from(self.header.names_bytes);
         while at < end {
             let bytes = usize::try_from(end - at).unwrap_or(WINDOW).min(WINDOW);
             let Some(whole) = window.get_mut(..bytes.next_multiple_of(block)) else { break };
@@ -244,9 +262,19 @@ impl Cursor<'_> {
         Ok(Some(entry))
     }
 
-    /// Reads the next blocks and checks their hashes.
-    #[inline(never)]
+    /// Reads the next blocks and checks their hashes. What was found damaged is not kept: whoever asks again
+    /// after an error must not get it.
     fn fill(&mut self, machine: &mut dyn Machine) -> Result<(), String> {
+        let filled = self.read_blocks(machine);
+        if filled.is_err() {
+            self.window.clear();
+        }
+        self.at = 0;
+        filled
+    }
+
+    #[inline(never)]
+    fn read_blocks(&mut self, machine: &mut dyn Machine) -> Result<(), String> {
         let header = &self.table.header;
         let block = header.form.block();
         let blocks = header.blocks().saturating_sub(self.blocks).min((WINDOW / block) as u64);
@@ -258,7 +286,7 @@ impl Cursor<'_> {
                 return Err(format!("{}: the hash of block {number} of its table is wrong", self.table.name));
             }
         }
-        (self.blocks, self.at) = (self.blocks + blocks, 0);
+        self.blocks += blocks;
         Ok(())
     }
 }

@@ -19,8 +19,8 @@ pub struct Buffers<'b> {
     pub input: &'b mut [u8],
     /// Where it goes out: the unpacked pack.
     output: &'b mut [u8],
-    /// The pack that stands unpacked in `output`.
-    loaded: Option<u32>,
+    /// The pack that stands unpacked in `output`, and its length in bytes there.
+    loaded: Option<(u32, usize)>,
 }
 
 impl<'b> Buffers<'b> {
@@ -43,13 +43,18 @@ impl<'b> Buffers<'b> {
         entry: &Entry,
     ) -> Result<(&mut [u8], &mut [u8]), String> {
         let place = entry.place.ok_or_else(|| format!("{} is no image", image.name()))?;
-        if self.loaded != Some(place.at) {
-            self.loaded = None;
-            self.load(machine, image, place)?;
-            self.loaded = Some(place.at);
-        }
+        let loaded = self.loaded.filter(|(at, _)| *at == place.at).map(|(_, bytes)| bytes);
+        let bytes = match loaded {
+            Some(bytes) => bytes,
+            None => {
+                self.loaded = None;
+                self.load(machine, image, place)?
+            }
+        };
+        self.loaded = Some((place.at, bytes));
         let from = usize::from(place.within) * SECTOR;
-        let content = self.output.get_mut(from..from + entry.bytes());
+        // Behind the pack's end stands what is left of an earlier one.
+        let content = self.output.get_mut(..bytes).and_then(|pack| pack.get_mut(from..from + entry.bytes()));
         let content = content.ok_or_else(|| damaged(image, place, "it is too short"))?;
         Ok((content, &mut *self.input))
     }
@@ -73,16 +78,14 @@ impl<'b> Buffers<'b> {
         read(machine, image, place, self.input).map(drop)
     }
 
+    /// Reads and unpacks a pack; its length in bytes.
     #[inline(never)]
-    fn load(&mut self, machine: &mut dyn Machine, image: &Table, place: Place) -> Result<(), String> {
+    fn load(&mut self, machine: &mut dyn Machine, image: &Table, place: Place) -> Result<usize, String> {
         if place.raw {
-            return read(machine, image, place, self.output).map(drop);
+            return read(machine, image, place, self.output).map(|pack| pack.len());
         }
         let packed = read(machine, image, place, self.input)?;
-        match lz4_flex::block::decompress_into(packed, self.output) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(damaged(image, place, "it can't be unpacked")),
-        }
+        lz4_flex::block::decompress_into(packed, self.output).map_err(|_| damaged(image, place, "it can't be unpacked"))
     }
 }
 
