@@ -27,7 +27,7 @@ const DISKS: [u64; 5] = [64, 1024, 16 << 10, 128 << 10, 1 << 20];
 const FILES: [usize; 4] = [10, 100, 300, 1000];
 
 /// Images, in MiB; a third of each is in use.
-const IMAGES: [u64; 4] = [40, 64, 128, 192];
+const IMAGES: [u64; 4] = [40, 64, 96, 128];
 
 /// One panel of the plot.
 struct Curve {
@@ -137,13 +137,22 @@ pub fn growth() {
     plot(&curves);
 }
 
+/// MiB as people say it.
+fn size(mib: f64) -> String {
+    match mib {
+        ..1024.0 => format!("{mib} MiB"),
+        ..1_048_576.0 => format!("{} GiB", mib / 1024.0),
+        _ => format!("{} TiB", mib / 1_048_576.0),
+    }
+}
+
 /// docs/bench-growth.svg, by gnuplot.
 fn plot(curves: &[Curve]) {
     let folder = tools::fresh("growth");
     let mut script = String::from(
         "set terminal svg size 900,640 dynamic enhanced background rgb 'white' font 'sans,11'\n\
          set output 'bench-growth.svg'\nset multiplot layout 2,2\n\
-         set ylabel 'million, at 100 MIPS'\nset yrange [0:*]\nset grid\nset key bottom right\n",
+         set ylabel 'million, at 100 MIPS'\nset yrange [0:*]\nset grid ytics\nset key outside below horizontal\n",
     );
     for (n, curve) in curves.iter().enumerate() {
         let lines = curve
@@ -152,12 +161,16 @@ fn plot(curves: &[Curve]) {
             .map(|(at, cost, _)| format!("{at} {} {}\n", cost.total() / 1e6, cost.instructions / 1e6));
         fs::write(folder.join(format!("{n}.dat")), lines.collect::<String>()).expect("target can be written");
         let scale = if curve.wide { "set logscale x 2" } else { "unset logscale x" };
+        let tick =
+            |(at, ..): &(f64, Cost, String)| format!("'{}' {at}", if curve.wide { size(*at) } else { at.to_string() });
+        let ticks = curve.points.iter().map(tick).collect::<Vec<_>>().join(", ");
         let _ = write!(
             script,
             "set title '{}'\nset xlabel '{}'\n{scale}\n\
-             plot '{n}.dat' using 1:2 with linespoints lw 2 pt 7 title 'with device wait', \
+             set xtics ({ticks})\nplot '{n}.dat' using 1:2 with linespoints lw 2 pt 7 title 'with device wait', \
              '' using 1:3 with linespoints lw 2 pt 6 title 'instructions alone'\n",
-            curve.what, curve.axis
+            curve.what,
+            if curve.wide { "disk" } else { curve.axis }
         );
     }
     fs::write(folder.join("plot"), script).expect("target can be written");

@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::bochs::Machine;
 use crate::image;
 use crate::peers;
-use crate::profile::profile;
+use crate::profile;
 use crate::report::{self, Table, whole};
 use crate::subjects::{self, Loader, SMALL, file_on_cd};
 use crate::tools;
-use crate::trace::{Call, Trace, trace};
+use crate::trace::{Call, Cost, Trace, trace};
 
 /// Knownstate's own name in the table.
 const OWN: &str = "Knownstate";
@@ -32,20 +32,15 @@ pub struct Subject {
 fn measure(subject: &Subject, disk: &Path) -> Trace {
     let machine = Machine { cd: &subject.cd, disk, serial: true, limit: LIMIT };
     let trace = trace(subject.name, &machine);
-    if set("TRACE") {
+    if profile::set("TRACE") {
         println!("{}", subject.name);
         trace.print();
         println!("{}", trace.serial);
     }
-    if set("PROFILE") && subject.name == OWN {
-        profile(&machine);
+    if profile::wanted() && subject.name == OWN {
+        profile::profile(&machine, 499);
     }
     trace
-}
-
-/// Whether an environment variable has a value.
-fn set(name: &str) -> bool {
-    std::env::var(name).is_ok_and(|value| !value.is_empty())
 }
 
 /// The three floors.
@@ -90,17 +85,17 @@ pub fn handoff() {
         "written",
         "loader bytes",
     ]);
-    let mut floor = 0.0;
-    for subject in floors().into_iter().chain([own]).chain(peers::all()) {
-        let trace = measure(&subject, &disk);
-        // The last floor, which loads as much as a boot manager has to.
-        floor = if subject.name.starts_with("floor") { trace.cost.total() } else { floor };
-        row(&mut table, &subject, &trace, floor);
+    let measured = |subject: Subject| (measure(&subject, &disk), subject);
+    let all: Vec<_> = floors().into_iter().chain([own]).chain(peers::all()).map(measured).collect();
+    // The last floor loads as much as a boot manager has to.
+    let floor = all.iter().rfind(|(_, subject)| subject.name.starts_with("floor")).map(|(trace, _)| trace.cost);
+    for (trace, subject) in &all {
+        row(&mut table, subject, trace, floor.expect("there are floors"));
     }
     report::section("handoff", &table.markdown());
 }
 
-fn row(table: &mut Table, subject: &Subject, trace: &Trace, floor: f64) {
+fn row(table: &mut Table, subject: &Subject, trace: &Trace, floor: Cost) {
     let read = |from_cd: bool| trace.blocks(|call| call.reads() && (call.drive == trace.boot_drive) == from_cd);
     let cost = trace.cost;
     table.row(&[
@@ -108,7 +103,7 @@ fn row(table: &mut Table, subject: &Subject, trace: &Trace, floor: f64) {
         &whole(cost.instructions),
         &format!("{:.2}", cost.wait),
         &whole(cost.total()),
-        &format!("{:.1}", cost.total() / floor),
+        &format!("{:.1}", cost.total() / floor.total()),
         &trace.count(0x13),
         &trace.count(0x10),
         &read(true),

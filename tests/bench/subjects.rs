@@ -52,6 +52,7 @@ pub fn quick_logic(layout: Layout) -> String {
     text.replace("2097152", &layout.disk.to_string())
         .replace("409600", &layout.partition.to_string())
         .replace("411648", &layout.p2.to_string())
+        .replace("verify P1 quick ", "verify P1 ")
         .replace("verify P1 ", "verify P1 quick ")
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::bochs::Machine;
 use crate::floors::{self, SIZES};
 use crate::image::{self, Run, sectors};
+use crate::profile;
 use crate::report::{self, Table, whole};
 use crate::subjects::{self, BIG, Layout, Loader, SMALL};
 use crate::tools;
@@ -133,10 +134,21 @@ fn in_bochs(name: &str, cd: &Path, disk: &Path) -> Cost {
     cost(name, &Machine { cd, disk, serial: true, limit: LIMIT })
 }
 
+/// Shows whose instructions a step takes, on the small image.
+fn profile_of(step: &str, disk: &Path) {
+    if profile::wanted() {
+        println!("{step}, {:.1} MiB:", small().mib());
+        profile::profile(&Machine { cd: &small().cd, disk, serial: true, limit: LIMIT }, 9973);
+    }
+}
+
 /// What a start with a quick check costs, of which a whole check, or a mending, is the rest.
 fn quick(disk: &Path) -> Cost {
-    let cd = big().make_cd("quick", Loader::Shipped, &FLOW.replace("verify P1", "verify P1 quick"));
-    in_bochs("quick", &cd, disk)
+    static COST: OnceLock<Cost> = OnceLock::new();
+    *COST.get_or_init(|| {
+        let cd = big().make_cd("quick", Loader::Shipped, &FLOW.replace("verify P1", "verify P1 quick"));
+        in_bochs("quick", &cd, disk)
+    })
 }
 
 /// The two tables of a step.
@@ -214,6 +226,7 @@ pub fn verify() {
             pairs(|| time("read", &floor, &disk, board, FLOOR), || time("verify", &setup.cd, &disk, board, VERIFY));
         tables.pair("verify P1", kind, setup, &pair);
     }
+    profile_of("verify", &small().restored());
     tables.report("verify");
 }
 
@@ -272,5 +285,6 @@ pub fn restore() {
             tables.pair(&format!("restore, {what}"), kind, setup, &pair);
         }
     }
+    profile_of("restore", &small().blank());
     tables.report("restore");
 }
