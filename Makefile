@@ -49,6 +49,7 @@ bench:
 	@$(MAKE) --no-print-directory run-bench
 
 run-bench:
+	KNOWNSTATE_LOADER_FEATURES=bench-no-read-back $(CARGO) build --release --target-dir $(OUT)/no-read-back
 	BENCH=$(BENCH) TRACE=$(TRACE) PROFILE=$(PROFILE) $(CARGO) bench --bench bench
 
 iso: host appliance

@@ -26,7 +26,7 @@ pub const BOOT_SECTOR: u64 = 0x7C00;
 pub struct Machine<'a> {
     /// The CD, on the second channel.
     pub cd: &'a Path,
-    /// The disk, on the first; it is written to.
+    /// The disk, on the first; a copy of it is used.
     pub disk: &'a Path,
     /// Whether there is a serial port.
     pub serial: bool,
@@ -59,9 +59,9 @@ impl Machine<'_> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
         let name: String = name.chars().map(plain).collect();
         let folder = tools::fresh(&format!("bochs/{name}-{}", ips / 1_000_000));
-        // Its configuration can't quote a path, and a lock that a killed Bochs left would stop the next one.
+        // Its configuration can't quote a path.
         symlink(self.cd, folder.join("cd.iso")).expect("target can be written");
-        symlink(self.disk, folder.join("disk.img")).expect("target can be written");
+        tools::copy(self.disk, &folder.join("disk.img"));
         fs::write(folder.join("bochsrc"), self.configuration(ips)).expect("target can be written");
         let noise = fs::File::create(folder.join("stderr.txt")).expect("target can be written");
         let mut child = Command::new("bochs-bin")
@@ -215,6 +215,7 @@ impl Drop for Bochs {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_file(self.folder.join("disk.img"));
     }
 }
 

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bochs::Machine;
+use crate::image;
 use crate::peers;
-use crate::profile::profile;
-use crate::subjects::{self, SMALL, file_on_cd};
-use crate::tools::{self, copy};
-use crate::trace::{Trace, trace};
+use crate::profile;
+use crate::report::{self, Table, whole};
+use crate::subjects::{self, Loader, SMALL, file_on_cd};
+use crate::tools;
+use crate::trace::{Call, Cost, Trace, trace};
 
 /// Knownstate's own name in the table.
-const OWN: &str = "knownstate";
+const OWN: &str = "Knownstate";
 
 /// Real time that a hand-off may take in Bochs.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -26,35 +28,19 @@ pub struct Subject {
     pub loader: u64,
 }
 
-/// A subject's figures.
-pub struct Row {
-    /// What was measured.
-    pub name: String,
-    /// Bytes of the loader.
-    pub loader: u64,
-    /// How it went.
-    pub trace: Trace,
-}
-
-/// Measures a subject on a copy of `disk`.
-pub fn measure(subject: &Subject, disk: &Path, serial: bool) -> Row {
-    let copied = tools::folder("disks").join("in-bochs.img");
-    let machine = Machine { cd: &subject.cd, disk: &copied, serial, limit: LIMIT };
-    let trace = trace(subject.name, &machine, || copy(disk, &copied));
-    if set("TRACE") {
+/// Measures a subject.
+fn measure(subject: &Subject, disk: &Path) -> Trace {
+    let machine = Machine { cd: &subject.cd, disk, serial: true, limit: LIMIT };
+    let trace = trace(subject.name, &machine);
+    if profile::set("TRACE") {
+        println!("{}", subject.name);
         trace.print();
         println!("{}", trace.serial);
     }
-    if set("PROFILE") && subject.name == OWN {
-        copy(disk, &copied);
-        profile(&machine);
+    if profile::wanted() && subject.name == OWN {
+        profile::profile(&machine, 499);
     }
-    Row { name: subject.name.to_string(), loader: subject.loader, trace }
-}
-
-/// Whether an environment variable has a value.
-fn set(name: &str) -> bool {
-    std::env::var(name).is_ok_and(|value| !value.is_empty())
+    trace
 }
 
 /// The three floors.
@@ -63,46 +49,66 @@ fn floors() -> Vec<Subject> {
     let state = [("STATE1", SMALL.p1 + 4096), ("STATE2", SMALL.p2 + 4096)];
     let floor = |name, state_on, kib: u64| {
         let constants = [&state[..], &[("STATE", state_on), ("STAGE2", kib)]].concat();
-        let cd = subjects::floor(name, "floor", &constants, &vec![0x5A; kib as usize * 1024]);
+        let cd =
+            subjects::floor(&format!("floor-{state_on}-{kib}"), "floor", &constants, &vec![0x5A; kib as usize * 1024]);
         Subject { name, cd, loader: 2048 + kib * 1024 }
     };
-    vec![floor("floor", 0, 0), floor("floor-state", 1, 0), floor("floor-state-32k", 1, 32)]
+    vec![
+        floor("floor: MBR, boot sector, jump", 0, 0),
+        floor("floor, and state on two partitions", 1, 0),
+        floor("floor, state, and 32 KiB loaded", 1, 32),
+    ]
 }
 
 /// Knownstate, on the good path with a quick check.
 fn knownstate() -> Subject {
     let images = tools::fresh("handoff-images");
-    subjects::image(&images.join("system.img"), SMALL.partition, 12);
-    let cd = subjects::knownstate("handoff", &subjects::quick_logic(SMALL), &images);
+    image::with_files(&images.join("system.img"), SMALL.partition, 12);
+    let cd = subjects::knownstate("handoff", Loader::Shipped, &subjects::quick_logic(SMALL), &images);
     Subject { name: OWN, loader: file_on_cd(&cd, "/loader.bin"), cd }
 }
 
 /// All of it.
-pub fn run() -> Vec<Row> {
+pub fn handoff() {
     let own = knownstate();
-    let disk = subjects::restored("handoff", &own.cd, SMALL);
-    let mut rows = Vec::new();
-    for subject in floors().into_iter().chain([own]).chain(peers::all()) {
-        let row = measure(&subject, &disk, true);
-        print(&row);
-        rows.push(row);
+    let disk = subjects::restored("handoff", &own.cd, SMALL.disk);
+    let mut table = Table::new(&[
+        "hand-off",
+        "instructions",
+        "wait ms",
+        "total at 100 MIPS",
+        "of the floor",
+        "INT 13h",
+        "INT 10h",
+        "CD sectors",
+        "disk read",
+        "written",
+        "loader bytes",
+    ]);
+    let measured = |subject: Subject| (measure(&subject, &disk), subject);
+    let all: Vec<_> = floors().into_iter().chain([own]).chain(peers::all()).map(measured).collect();
+    // The last floor loads as much as a boot manager has to.
+    let floor = all.iter().rfind(|(_, subject)| subject.name.starts_with("floor")).map(|(trace, _)| trace.cost);
+    for (trace, subject) in &all {
+        row(&mut table, subject, trace, floor.expect("there are floors"));
     }
-    rows
+    report::section("handoff", &table.markdown());
 }
 
-fn print(row: &Row) {
-    let trace = &row.trace;
-    let cd = trace.blocks(|call| call.reads() && call.drive == trace.boot_drive);
-    let read = trace.blocks(|call| call.reads() && call.drive != trace.boot_drive);
-    let written = trace.blocks(|call| call.writes());
-    println!(
-        "{:20} {:12.0} instructions {:9.3} ms wait {:12.0} total; INT 13h {:3} INT 10h {:3}; CD {cd} disk {read} read {written} written; loader {}",
-        row.name,
-        trace.cost.instructions,
-        trace.cost.wait,
-        trace.cost.total(),
-        trace.count(0x13),
-        trace.count(0x10),
-        row.loader
-    );
+fn row(table: &mut Table, subject: &Subject, trace: &Trace, floor: Cost) {
+    let read = |from_cd: bool| trace.blocks(|call| call.reads() && (call.drive == trace.boot_drive) == from_cd);
+    let cost = trace.cost;
+    table.row(&[
+        &subject.name,
+        &whole(cost.instructions),
+        &format!("{:.2}", cost.wait),
+        &whole(cost.total()),
+        &format!("{:.1}", cost.total() / floor.total()),
+        &trace.count(0x13),
+        &trace.count(0x10),
+        &read(true),
+        &read(false),
+        &trace.blocks(Call::writes),
+        &whole(subject.loader as f64),
+    ]);
 }

@@ -1,4 +1,4 @@
-//! Where Knownstate's instructions go: samples of a hand-off, by the loader's symbols.
+//! Where Knownstate's instructions go: samples of a run, by the loader's symbols.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -7,21 +7,29 @@ use crate::bochs::{BOOT_SECTOR, Machine, SPEEDS};
 use crate::tools::run;
 use crate::trace::MARK;
 
-/// Instructions from one sample to the next; a prime, so that no loop keeps step with it.
-const STEP: u64 = 499;
-
 /// The loader with its symbols, as build.rs left it.
 const ELF: &str = concat!(env!("OUT_DIR"), "/loader/i386-bios/release/knownstate-stage2");
 
-/// Prints the share of each function.
-pub fn profile(machine: &Machine<'_>) {
+/// Whether it was asked for.
+pub fn wanted() -> bool {
+    set("PROFILE")
+}
+
+/// Whether an environment variable has a value.
+pub fn set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| !value.is_empty())
+}
+
+/// Prints the share of each function, from a sample every `step` instructions (a prime, so that no loop
+/// keeps step with it).
+pub fn profile(machine: &Machine<'_>, step: u64) {
     let symbols = symbols();
     let mut bochs = machine.start("profile", SPEEDS[0]);
     bochs.stop_at(BOOT_SECTOR);
     bochs.go();
     let (mut counts, mut samples) = (BTreeMap::<&str, u64>::new(), 0);
     loop {
-        let answer = bochs.command(&format!("s {STEP}"));
+        let answer = bochs.command(&format!("s {step}"));
         if answer.contains("Breakpoint") && bochs.bytes(8, "0x7c03") == MARK {
             break;
         }
@@ -32,9 +40,9 @@ pub fn profile(machine: &Machine<'_>) {
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|&(name, count)| (u64::MAX - count, name));
-    println!("  {samples} samples, one in {STEP} instructions:");
+    println!("  {samples} samples, one in {step} instructions:");
     for (name, count) in counts.iter().take(40) {
-        println!("  {:5.1} % {:9} {name}", 100.0 * *count as f64 / samples as f64, count * STEP);
+        println!("  {:5.1} % {:9} {name}", 100.0 * *count as f64 / samples as f64, count * step);
     }
 }
 

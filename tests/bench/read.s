@@ -26,6 +26,6 @@ run:
     add %eax, packet + 8
     sub %eax, %ebp
     jnz 1b
-    call advance
+    add $ENTRY, %si
     jmp run
     .org 2048

@@ -1,13 +1,11 @@
 //! What is measured: the disk and its partitions, the floors and Knownstate's own CD.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::guest::Machine;
 use crate::tools::{self, assemble, run};
-use crate::trace::MARK;
 
 /// Every CD has this length, in 2048-byte sectors: Bochs moves a CD's head in 80 ms from one end to the
 /// other, so that what a seek takes depends on how long the CD is.
@@ -29,6 +27,21 @@ pub struct Layout {
 /// The disk of the hand-off: 128 MiB.
 pub const SMALL: Layout = Layout { disk: 262_144, p1: 2048, p2: 100_352, partition: 98_304 };
 
+/// The disk of the steps that take long: two partitions of 256 MiB.
+pub const BIG: Layout = Layout { disk: 1_054_720, p1: 2048, p2: 526_336, partition: 524_288 };
+
+impl Layout {
+    /// The declarations of a logic.txt.
+    pub fn declared(self) -> String {
+        let Self { disk, p1, p2, partition } = self;
+        format!(
+            "logic 1\ndisk system sectors {disk}\n\
+             partition P1 on system start {p1} sectors {partition} type 0c image system.img\n\
+             partition P2 on system start {p2} sectors {partition} type 0c image system.img\n"
+        )
+    }
+}
+
 /// `iso/logic/default.txt` for a disk, with a quick check of P1.
 pub fn quick_logic(layout: Layout) -> String {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("iso/logic/default.txt"));
@@ -43,39 +56,31 @@ pub fn quick_logic(layout: Layout) -> String {
         .replace("verify P1 ", "verify P1 quick ")
 }
 
-/// A FAT32 image whose boot sector is the bench's own, with some files.
-pub fn image(path: &Path, sectors: u64, files: usize) {
-    let _ = fs::remove_file(path);
-    File::create(path).and_then(|f| f.set_len(sectors * 512)).expect("an image can be made");
-    run(Command::new("mkfs.vfat").args(["-F32", "-s1", "-i", "4b534245", "-n", "BENCH"]).arg(path));
-    put_boot_sector(path);
-    let source = tools::fresh("image-files");
-    for n in 0..files {
-        let bytes: Vec<u8> = (0..2048_u64 + n as u64 * 7 % 4096).map(|b| (b * 31 + n as u64) as u8).collect();
-        fs::write(source.join(format!("file{n:04}.bin")), bytes).expect("target can be written");
-    }
-    let names: Vec<PathBuf> = (0..files).map(|n| source.join(format!("file{n:04}.bin"))).collect();
-    run(Command::new("mcopy").arg("-i").arg(path).args(names).arg("::/"));
+/// Which loader a CD gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// The real one.
+    Shipped,
+    /// One that does not read back what it wrote, which only a comparison with others wants.
+    NoReadBack,
 }
 
-/// The bench's code into the boot sector and its copy, around the parameter block.
-fn put_boot_sector(image: &Path) {
-    let code = assemble("boot", 0x7C5A, &[]);
-    assert!(code.len() <= 510 - 0x5A, "the boot sector's code is too long");
-    let file = OpenOptions::new().read(true).write(true).open(image).expect("it was made");
-    for sector in [0, 6] {
-        file.write_all_at(&[0xEB, 0x58, 0x90], sector * 512).expect("it can be written");
-        file.write_all_at(MARK, sector * 512 + 3).expect("it can be written");
-        file.write_all_at(&code, sector * 512 + 0x5A).expect("it can be written");
+impl Loader {
+    /// The `knownstate` that has it; `make bench` builds both.
+    fn tool(self) -> PathBuf {
+        match self {
+            Self::Shipped => env!("CARGO_BIN_EXE_knownstate").into(),
+            Self::NoReadBack => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/no-read-back/release/knownstate"),
+        }
     }
 }
 
 /// Knownstate's CD, made by `knownstate build`.
-pub fn knownstate(name: &str, logic: &str, images: &Path) -> PathBuf {
+pub fn knownstate(name: &str, loader: Loader, logic: &str, images: &Path) -> PathBuf {
     let folder = tools::folder("iso");
     let (text, iso) = (folder.join(format!("{name}.txt")), folder.join(format!("{name}.iso")));
     fs::write(&text, logic).expect("target can be written");
-    run(Command::new(env!("CARGO_BIN_EXE_knownstate"))
+    run(Command::new(loader.tool())
         .args(["build".as_ref(), text.as_os_str(), "--images".as_ref(), images.as_os_str(), "-o".as_ref()])
         .arg(&iso));
     pad(&iso, CD_SECTORS);
@@ -117,8 +122,8 @@ pub fn master(folder: &Path, iso: &Path, arguments: &[&str]) {
 }
 
 /// A disk as the CD's own restore leaves it.
-pub fn restored(name: &str, iso: &Path, layout: Layout) -> PathBuf {
-    let disk = blank(name, layout);
+pub fn restored(name: &str, iso: &Path, sectors: u64) -> PathBuf {
+    let disk = blank(name, sectors);
     let mut machine = Machine::new(iso, &disk);
     machine.no_reboot = true;
     let said = machine.start(&format!("restored-{name}")).expect_end();
@@ -127,10 +132,10 @@ pub fn restored(name: &str, iso: &Path, layout: Layout) -> PathBuf {
 }
 
 /// A new disk.
-pub fn blank(name: &str, layout: Layout) -> PathBuf {
+pub fn blank(name: &str, sectors: u64) -> PathBuf {
     let disk = tools::folder("disks").join(format!("{name}.img"));
     let _ = fs::remove_file(&disk);
-    File::create(&disk).and_then(|f| f.set_len(layout.disk * 512)).expect("a disk can be made");
+    File::create(&disk).and_then(|f| f.set_len(sectors * 512)).expect("a disk can be made");
     disk
 }
 

@@ -1,5 +1,8 @@
 //! What a boot image asked of the BIOS on its way to the partition, call by call, and what each took.
 
+use std::ops::Sub;
+use std::thread;
+
 use crate::bochs::{BOOT_SECTOR, Bochs, Machine, SPEEDS, Stop};
 
 /// The services that a trace shows.
@@ -29,6 +32,14 @@ impl Cost {
     /// Instructions at 100 million a second, with the wait as if it were some.
     pub fn total(self) -> f64 {
         self.instructions + self.wait * 100_000.0
+    }
+}
+
+impl Sub for Cost {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { instructions: self.instructions - other.instructions, wait: self.wait - other.wait }
     }
 }
 
@@ -89,12 +100,18 @@ pub struct Trace {
     pub serial: String,
 }
 
-/// Runs a machine twice. `prepare` gives each run its disk as it has to be.
-pub fn trace(name: &str, machine: &Machine<'_>, prepare: impl Fn()) -> Trace {
-    let [fast, slow] = SPEEDS.map(|ips| {
-        prepare();
-        follow(machine.start(name, ips))
-    });
+/// Does the same at both speeds, at the same time.
+fn at_both_speeds<T: Send>(name: &str, machine: &Machine<'_>, run: impl Fn(Bochs) -> T + Sync) -> [T; 2] {
+    thread::scope(|scope| {
+        let run = &run;
+        let runs = SPEEDS.map(|ips| scope.spawn(move || run(machine.start(name, ips))));
+        runs.map(|run| run.join().unwrap_or_else(|_| panic!("{name}: see above")))
+    })
+}
+
+/// The way to the partition, at both speeds.
+pub fn trace(name: &str, machine: &Machine<'_>) -> Trace {
+    let [fast, slow] = at_both_speeds(name, machine, follow);
     let same = fast.calls.iter().map(|c| &c.call).eq(slow.calls.iter().map(|c| &c.call));
     assert!(same, "{name}: the two speeds took different ways: {} and {} calls", fast.calls.len(), slow.calls.len());
     let span = |from: [u64; 2], to: [u64; 2]| Cost::solve([to[0] - from[0], to[1] - from[1]]);
@@ -111,10 +128,8 @@ pub fn trace(name: &str, machine: &Machine<'_>, prepare: impl Fn()) -> Trace {
 }
 
 /// The same without the calls, for runs that have thousands of them.
-pub fn cost(name: &str, machine: &Machine<'_>, prepare: impl Fn()) -> Cost {
-    Cost::solve(SPEEDS.map(|ips| {
-        prepare();
-        let mut bochs = machine.start(name, ips);
+pub fn cost(name: &str, machine: &Machine<'_>) -> Cost {
+    Cost::solve(at_both_speeds(name, machine, |mut bochs| {
         bochs.stop_at(BOOT_SECTOR);
         let begin = bochs.go().ticks;
         loop {
