@@ -851,6 +851,25 @@ fn after_an_update_siblings_mend_each_other_and_the_cd_only_what_it_has() {
     }
 }
 
+/// What the CD has at the very place of a sealed range is no help where it is something else.
+#[test]
+fn what_was_rewritten_in_place_is_not_mended_from_the_cd() {
+    for (name, lab) in labs() {
+        let mut pc = lab.pc.clone();
+        let chunk = *lab.chunks().last().unwrap();
+        for n in 0..2 {
+            lab.spoil(&mut pc, n, chunk.first);
+            put_seal(&mut pc, lab.set.places[n], "seal.0", 1, &Protect::All);
+        }
+        assert_eq!(word(&pc.start()), "hold good", "{name}: {:#?}", pc.lines);
+        (0..2).for_each(|n| lab.spoil(&mut pc, n, chunk.first + u64::from(chunk.sectors) - 1));
+        assert_eq!(word(&pc.start()), "hold bad", "{name}: {:#?}", pc.lines);
+        let why = "P2: differs as well, the CD's image is not what was sealed; mended: nothing differs)";
+        assert!(line(&pc, "2").ends_with(why), "{name}: {}", line(&pc, "2"));
+        assert!(pc.writes.is_empty(), "{name}: {:?}", pc.writes);
+    }
+}
+
 /// Without its boot sector or superblock a partition's own seal can't be found: these are mended first.
 #[test]
 fn damage_that_hides_the_seal_undoes_no_update() {
