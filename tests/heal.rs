@@ -595,7 +595,7 @@ fn a_verify_reads_what_is_needed_and_not_twice() {
         let last = chunks[chunks.len() - 1].first;
         let healed = run("1 verify P1 else 2\n2 heal P1 from P2 else 3\n3 hold \"x\"", &[middle, last]);
         assert!(line(&healed, "2").ends_with("= ok (2 ranges: from P2)"), "{name}: {:#?}", healed.lines);
-        assert!(line(&healed, "1").ends_with(" and 1 more ranges)"), "{name}: {}", line(&healed, "1"));
+        assert!(line(&healed, "1").ends_with(" and 1 more range)"), "{name}: {}", line(&healed, "1"));
         let more = healed.sectors_read - whole.sectors_read;
         assert!(more < 4 * 128 + 300, "{name}: {more} sectors more for healing two chunks");
     }
@@ -670,7 +670,7 @@ fn many_failures_are_told_in_one_short_line() {
     pc.cd = Arc::new(iso);
     assert_eq!(word(&pc.start()), "hold bad", "{:#?}", pc.lines);
     let said = line(&pc, "2");
-    assert!(said.contains(&format!("; and {} more ranges; mended: nothing", broken.len() - 3)), "{said}");
+    assert!(said.contains(&format!("; and {} more; mended: nothing", broken.len() - 3)), "{said}");
     assert!(said.len() < 700, "{} bytes: {said}", said.len());
 }
 
