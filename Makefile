@@ -26,7 +26,7 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test bench iso lint setup host appliance appliance-ext4 clean
+.PHONY: run test run-tests run-bench run-lint bench iso lint setup host appliance appliance-ext4 clean
 .DELETE_ON_ERROR:
 
 run:
@@ -38,10 +38,17 @@ run:
 test:
 	@./setup.sh test
 	@$(MAKE) --no-print-directory iso appliance-ext4
+	@$(MAKE) --no-print-directory run-tests
+
+# Recipes are expanded as a whole before they run: what setup.sh has just installed is seen by another make.
+run-tests:
 	$(CARGO) test --workspace --release
 
 bench:
 	@./setup.sh bench
+	@$(MAKE) --no-print-directory run-bench
+
+run-bench:
 	KNOWNSTATE_LOADER_FEATURES=bench-no-read-back $(CARGO) build --release --target-dir $(OUT)/no-read-back
 	BENCH=$(BENCH) TRACE=$(TRACE) PROFILE=$(PROFILE) $(CARGO) bench --bench bench
 
@@ -69,6 +76,9 @@ $(APPLIANCE)/system-ext4.img: $(BSTATE) $(APPLIANCE_SOURCES)
 
 lint:
 	@./setup.sh test
+	@$(MAKE) --no-print-directory run-lint
+
+run-lint:
 	$(CARGO) fmt --all --check
 	cd stage2 && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings

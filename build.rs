@@ -24,6 +24,10 @@ mod memory {
     include!("linker/memory.rs");
 }
 
+mod pack {
+    include!("linker/pack.rs");
+}
+
 /// See [`memory`].
 const MEMORY_MAP: &str = include_str!("linker/memory.rs");
 
@@ -173,7 +177,11 @@ fn build(toolchain: &Toolchain, root: &Path, out: &Path) -> PathBuf {
     }
     command.arg("--target").arg(root.join("linker/i386-bios.json"));
     command.arg("--target-dir").arg(&target_dir);
-    command.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(toolchain, root).join("\u{1f}"));
+    // A panic is an undefined instruction, whose exception tells the address; its words, and what prints
+    // them, would take 8 KiB of the loader.
+    let mut flags = remapped_paths(toolchain, root);
+    flags.extend(["-Zunstable-options", "-Cpanic=immediate-abort"].map(String::from));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     command.arg("--").args(link_arguments(root, out));
     let status = command.status();
     if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
@@ -239,10 +247,7 @@ fn loader(elf: &[u8]) -> Vec<u8> {
     let mut loader = segment(elf, memory::BOOT_SECTOR);
     let mut stage2 = segment(elf, memory::STAGE2);
     let body = segment(elf, memory::STAGE2 + stage2.len() as u32);
-    // The slowest mode, which is liblz4's best: it runs once, and every start reads the result.
-    let mode = lz4::block::CompressionMode::HIGHCOMPRESSION(12);
-    let packed = lz4::block::compress(&body, Some(mode), false);
-    stage2.extend(packed.unwrap_or_else(|error| fail(&format!("stage2 could not be packed: {error}"))));
+    stage2.extend(pack::pack(&body));
     stage2.resize(stage2.len().next_multiple_of(CD_SECTOR), 0);
     if loader.len() != memory::STAGE1_BYTES as usize {
         fail(&format!("stage1 has {} bytes instead of {}", loader.len(), memory::STAGE1_BYTES));

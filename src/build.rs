@@ -47,7 +47,9 @@ pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
 
     // Under its own name only when it is whole.
     let finished = staging.path().join("finished.iso");
-    iso::master(&cd, &finished)?;
+    let program = &source.program;
+    let images: Vec<String> = program.partition_indexes().filter_map(|p| program.image_path(p)).collect();
+    iso::master(&cd, &finished, &images)?;
     fs::rename(&finished, output).with_context(|| format!("can't write {}", output.display()))?;
     println!("{}: {} MiB", output.display(), fs::metadata(output)?.len().div_ceil(1 << 20));
     Ok(())

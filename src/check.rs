@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use knownstate_core::logic::{self, MbrCode, Partition, Program, Verb};
+use knownstate_core::layout::Layout;
+use knownstate_core::logic::{self, MbrCode, Partition, PartitionIndex, Program, Protect, Verb};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::mbr::CODE_BYTES;
@@ -89,21 +90,18 @@ fn parse(path: &Path, text: String, images: Option<&Path>) -> Option<Source> {
 /// What is wrong with the files that logic.txt names, one line each.
 fn problems(source: &Source) -> Vec<String> {
     let program = &source.program;
-    let booted: BTreeSet<&str> = program
-        .steps()
-        .iter()
-        // A partition without boot code never passes `verify`, so a flow that asks for it never gets on.
-        .filter_map(|s| match s.verb {
-            Verb::Boot(partition) | Verb::Verify { partition, .. } => Some(program.partition(partition).name.as_str()),
-            _ => None,
-        })
-        .collect();
+    let named = |wanted: fn(&Verb) -> Option<PartitionIndex>| -> BTreeSet<&str> {
+        program.steps().iter().filter_map(|s| wanted(&s.verb)).map(|p| program.partition(p).name.as_str()).collect()
+    };
+    let booted = named(|verb| if let Verb::Boot(partition) = verb { Some(*partition) } else { None });
+    let verified = named(|verb| if let Verb::Verify { partition, .. } = verb { Some(*partition) } else { None });
     let mut problems = collisions(program);
     let mut homes = 0;
     for partition in program.partition_indexes().map(|p| program.partition(p)) {
         let Some(image) = &partition.image else { continue };
         let path = source.file(image);
-        match examine(&path, partition, booted.contains(partition.name.as_str())) {
+        let name = partition.name.as_str();
+        match examine(&path, partition, booted.contains(name), verified.contains(name)) {
             Ok(home) => homes += usize::from(home),
             Err(error) => problems.push(format!("partition {}: {}: {error:#}", partition.name, path.display())),
         }
@@ -146,7 +144,7 @@ fn collisions(program: &Program) -> Vec<String> {
 }
 
 /// Examines an image that has to be restored; whether bstate.txt has a place in it.
-fn examine(path: &Path, partition: &Partition, booted: bool) -> Result<bool> {
+fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> Result<bool> {
     if !path.exists() {
         bail!("no such file; put the image there, or say where it is with --images");
     }
@@ -164,10 +162,29 @@ fn examine(path: &Path, partition: &Partition, booted: bool) -> Result<bool> {
         Err(FsError::Unknown) => bail!("tools can be added to a FAT or ext filesystem only"),
         Err(error) => bail!("{error}; repair the image with fsck, or make it with other options"),
     };
+    protectable(&mut volume, partition)?;
     let mut sector = [0; SECTOR];
     volume.read(Offset(0), &mut sector).map_err(|e| anyhow::anyhow!("boot sector: {e}"))?;
-    if let (true, Some(fault)) = (booted, boot_sector::fault(&sector)) {
+    // A filesystem without boot code never passes `verify`, so a flow that asks for it never gets on; anything
+    // else only has to be what it was.
+    if let (true, Some(fault)) = (booted || verified && home, boot_sector::fault(&sector)) {
         bail!("{fault}; a step boots or verifies it, so install a boot loader in it (such as syslinux or extlinux)");
     }
     Ok(home)
+}
+
+/// Whether an image's layout can be read, and whether all is there that is to be protected.
+fn protectable(volume: &mut FileVolume, partition: &Partition) -> Result<()> {
+    let layout = match Layout::of(volume) {
+        Err(FsError::Unknown) => Layout::whole(volume.length().0),
+        layout => layout.map_err(|error| anyhow::anyhow!("{error}; repair the image with fsck"))?,
+    };
+    let Protect::Paths(paths) = &partition.protect else { return Ok(()) };
+    // Tools come into the root directory only when the CD is made.
+    let is_tool =
+        |path: &str| partition.tools.iter().any(|tool| tool.eq_ignore_ascii_case(path.trim_start_matches('/')));
+    match paths.iter().find(|path| !layout.has(path) && !is_tool(path)) {
+        Some(path) => bail!("protect {path}: the image has no such file"),
+        None => Ok(()),
+    }
 }

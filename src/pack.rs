@@ -21,8 +21,8 @@ use sha2::{Digest, Sha256};
 
 /// Packs that are compressed at once, by all processors together.
 const BATCH: usize = 64;
-/// liblz4's best level: an image is made once and restored often.
-const LEVEL: i32 = 12;
+/// liblz4 gains 0.4 % by its best level, 12, and takes two and a half times as long.
+const LEVEL: i32 = 9;
 
 /// Writes the image of `volume` to `to`; `advance` is told of every byte that was packed.
 ///

@@ -119,3 +119,31 @@ fn a_cd_that_is_unreadable_anywhere_does_no_harm() {
         }
     }
 }
+
+/// Records of a file that say what no file can be: reading it fails, and ends.
+#[test]
+fn impossible_extents_are_an_error() {
+    let many: Vec<Vec<u8>> = (0..40).map(|n| record(b"A", 30, 2048, if n < 39 { 0x80 } else { 0 })).collect();
+    let huge: Vec<Vec<u8>> = (0..32).map(|_| record(b"A", u32::MAX, u32::MAX, 0x80)).collect();
+    for (name, records) in [
+        ("more extents than any", many),
+        ("past the end of any CD", huge),
+        ("without the last one", vec![record(b"A", 30, 2048, 0x80), record(b"B", 31, 2048, 0)]),
+        ("empty ones between", vec![record(b"A", 30, 0, 0x80), record(b"A", 99, 0, 0x80), record(b"A", 30, 4096, 0)]),
+        ("longer than the CD", vec![record(b"A", 60, 1 << 30, 0)]),
+        ("a directory", vec![record(b"A", 20, 2048, 0x82), record(b"A", 20, 2048, 2)]),
+    ] {
+        let mut pc = cd(&records);
+        let iso = Iso::open(&mut pc).unwrap();
+        let Ok(file) = iso.find(&mut pc, "a") else { continue };
+        for at in [0, 2048, 4096, 65 << 20, file.bytes() / 2048 * 2048, 1 << 37, u64::MAX / 2048 * 2048] {
+            for bytes in [2048, 65536] {
+                let mut part = vec![0; bytes];
+                let whole = at.checked_add(bytes as u64).is_some_and(|end| end <= file.bytes().next_multiple_of(2048));
+                let read = file.read(&mut pc, at, &mut part);
+                assert!(whole || read.is_err(), "{name}: {bytes} bytes from {at} of {} were read", file.bytes());
+            }
+        }
+        let _ = iso.find(&mut pc, "a/a");
+    }
+}

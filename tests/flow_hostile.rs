@@ -40,7 +40,11 @@ fn outcome(mut pc: Pc) -> String {
                 assert!(why, "the machine holds although disk and CD are good: {said:#?}");
                 return "somebody else's, perhaps".into();
             }
-            _ => return ending,
+            _ => {
+                let healed =
+                    said.iter().any(|l| l.contains(" heal P") && l.contains(" = ok (") && !l.contains("nothing"));
+                return format!("{ending}{}", if healed { ", healed" } else { "" });
+            }
         }
     }
     panic!("no hand-off after {STARTS} starts: {said:#?}");

@@ -3,15 +3,15 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use common::hostile::Random;
-use common::images::{self, Set, boot_code, ext, fat, figure4_on, figure4_set, put, unpack};
+use common::images::{self, Set, boot_code, ext, fat, figure4_on, figure4_set, fill, is_fat, tree};
 use common::machine::{Disk, Pc, word};
-use common::tools::{self, must, run, shell, text};
+use common::tools::{self, must, shell, text};
 use knownstate_core::hash::hash;
 use knownstate_core::logic::Protect;
 use knownstate_core::media::iso9660::{CdFile, Iso};
@@ -544,4 +544,312 @@ fn forge(forged: &mut Forged, random: &mut Random) {
             forged.repack(n, &packed, raw);
         }
     }
+}
+
+/// All files of an image, copied out of it by other people's programs into a new folder.
+fn files_of(folder: &Path, image: &str, to: &str) {
+    shell(folder, &format!("mkdir {to}"));
+    if is_fat(folder, image) {
+        shell(folder, &format!("mcopy -s -i {image} '::*' {to}/"));
+    } else {
+        shell(folder, &format!("debugfs -R 'rdump / {to}' {image} 2>&1; rm -rf {to}/lost+found"));
+    }
+}
+
+/// What other people's programs, or the specification read by this test, call a sector of an image.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Use {
+    Free,
+    Allocated,
+    /// Allocated, and perhaps never written: inodes that were never in use, a rest shorter than a cluster.
+    Unsure,
+}
+
+fn uses(folder: &Path, image: &str) -> Vec<Use> {
+    let bytes = fs::read(folder.join(image)).unwrap();
+    let mut uses = vec![Use::Allocated; bytes.len() / SECTOR];
+    if is_fat(folder, image) {
+        fat_uses(&bytes, &mut uses)
+    } else {
+        ext_uses(folder, image, &mut uses)
+    }
+    uses
+}
+
+/// fatgen103, pages 8 to 18.
+fn fat_uses(bytes: &[u8], uses: &mut [Use]) {
+    let word = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let long = |at: usize| word(at) | word(at + 2) << 16;
+    let or = |short: usize, other: usize| if short > 0 { short } else { other };
+    let (cluster, reserved, total) = (usize::from(bytes[13]), word(14), or(word(19), long(32)));
+    let data = reserved + usize::from(bytes[16]) * or(word(22), long(36)) + word(17) / 16;
+    let count = (total - data) / cluster;
+    for n in 2..count + 2 {
+        let fat = reserved * SECTOR;
+        let entry = match count {
+            0..4085 => word(fat + n * 3 / 2) >> (n % 2 * 4) & 0xFFF,
+            4085..65525 => word(fat + n * 2),
+            _ => long(fat + n * 4) & 0x0FFF_FFFF,
+        };
+        if entry == 0 {
+            uses[data + (n - 2) * cluster..][..cluster].fill(Use::Free);
+        }
+    }
+    uses[data + count * cluster..].fill(Use::Unsure);
+}
+
+fn ext_uses(folder: &Path, image: &str, uses: &mut [Use]) {
+    let said = shell(folder, &format!("dumpe2fs {image} 2>/dev/null"));
+    let value = |key: &str| said.lines().find_map(|l| l.strip_prefix(key)).unwrap().trim().parse::<usize>().unwrap();
+    let (block, blocks) = (value("Block size:") / SECTOR, value("Block count:"));
+    uses[blocks * block..].fill(Use::Unsure);
+    for line in said.lines().map(str::trim) {
+        let (list, mark) = match (line.strip_prefix("Free blocks: "), line.strip_prefix("Inode table at ")) {
+            (Some(list), _) => (list, Use::Free),
+            (_, Some(list)) => (list.split(' ').next().unwrap(), Use::Unsure),
+            _ => continue,
+        };
+        for range in list.split(", ").filter(|r| !r.is_empty() && r.as_bytes()[0].is_ascii_digit()) {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            uses[first * block..(last + 1) * block].fill(mark);
+        }
+    }
+}
+
+/// From two images that others made and filled to two partitions on a disk full of something else, and back.
+fn round_trip(fat_kib: u64, fat_options: &str, ext_kib: u64, ext_options: &str) {
+    let name = format!("{fat_options} and {ext_options}");
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    tree(folder);
+    fat(folder, "fat.img", fat_kib, fat_options);
+    ext(folder, "ext.img", ext_kib, ext_options);
+    boot_code(folder, "ext.img");
+    let images = ["fat.img", "ext.img"];
+    for image in images {
+        fill(folder, image);
+    }
+    // What `build` puts in goes into the images first; then they have to come out as they are.
+    let first = figure4_on(folder, [(images[0], "0c"), (images[1], "83")]);
+    for (image, built) in images.iter().zip(&first.images) {
+        fs::write(folder.join(image), &built[..]).unwrap();
+        files_of(folder, image, &format!("built-{image}"));
+        let extra = shell(folder, &format!("diff -r tree built-{image}/tree; ls built-{image}"));
+        assert_eq!(extra, "bstate.txt\nseal.0\nseal.1\ntree\n", "{name}: {image} is the maker's and three files");
+    }
+    let before = images.map(|image| fs::read(folder.join(image)).unwrap());
+    let set = Set { iso: images::build(folder, &first.logic), ..first.clone() };
+    let mut pc = scribbled(&set);
+    assert_eq!(word(&pc.start()), "restart", "{name}: {:#?}", pc.lines);
+    for (n, image) in images.iter().enumerate() {
+        assert_eq!(fs::read(folder.join(image)).unwrap(), before[n], "{name}: the build changed {image}");
+        let (start, sectors) = set.places[n];
+        let state = set.state_at(n) - start;
+        let on_disk = pc.disks[0].bytes(start..start + sectors);
+        for (at, use_of) in (0..sectors).zip(uses(folder, image)).filter(|&(at, _)| at != state) {
+            let here = &on_disk[at as usize * SECTOR..][..SECTOR];
+            let kept = here == scribble(start + at);
+            let written = here == &before[n][at as usize * SECTOR..][..SECTOR];
+            let right = match use_of {
+                Use::Free => kept,
+                Use::Allocated => written,
+                Use::Unsure => kept || written,
+            };
+            assert!(right, "{name}: sector {at} of {image} is {use_of:?}; kept: {kept}, written: {written}");
+        }
+        let part = format!("part-{image}");
+        fs::write(folder.join(&part), &on_disk).unwrap();
+        let (checker, option) = if n == 0 { ("fsck.fat", "-n") } else { ("e2fsck", "-fn") };
+        must(checker, &[option, text(&folder.join(&part))]);
+        files_of(folder, &part, &format!("back-{image}"));
+        shell(folder, &format!("diff -r tree back-{image}/tree"));
+    }
+    pc.start();
+    assert!(pc.log().iter().any(|l| l.starts_with("206 verify P1 = ok")), "{name}: {:#?}", pc.lines);
+}
+
+#[test]
+fn real_filesystems_come_back_and_free_sectors_stay_what_they_are() {
+    for (fat_kib, fat_options, ext_kib, ext_options) in [
+        (2000, "-F 12 -s 1", 4096, "-t ext2 -b 1024"),
+        (8192, "-F 12 -s 8", 8192, "-t ext3 -b 1024"),
+        (8192, "-F 16 -s 2", 16384, "-t ext4 -b 1024"),
+        (40_000, "-F 32 -s 1", 16384, "-t ext4 -b 4096 -O 64bit,metadata_csum"),
+        (70_001, "-F 32 -s 2 -f 1", 33_001, "-t ext4 -b 1024 -I 128 -O ^metadata_csum,uninit_bg -g 2048"),
+        (34_816, "-F 16 -s 16 -R 7", 9000, "-t ext2 -b 2048 -O ^sparse_super,^resize_inode"),
+    ] {
+        round_trip(fat_kib, fat_options, ext_kib, ext_options);
+    }
+}
+
+/// Two partitions with this image, which has no filesystem known here, and one with ext for the states.
+fn unknown(image: &[u8]) -> (Set, u64) {
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    fs::write(folder.join("other.img"), image).unwrap();
+    ext(folder, "ext.img", 512, "-t ext2");
+    let sectors = image.len() as u64 / SECTOR as u64;
+    let logic = format!(
+        "logic 1\ndisk system sectors {}\npartition P1 on system start 64 sectors 1024 type 83 image ext.img
+        partition P2 on system start 2048 sectors {sectors} type 07 image other.img
+        1 verify images else 9\n2 verify P2 else 3\n  hold \"good\"
+        3 heal P2 else 4\n  hold \"healed\"\n4 restore system else 9\n  restart\n9 hold \"failed\"\n",
+        2048 + sectors
+    );
+    let iso = images::build(folder, &logic);
+    let on_cd = fs::metadata(folder.join("cd.iso")).unwrap().len();
+    let places = vec![(64, 1024), (2048, sectors)];
+    let set = Set { iso, images: vec![], allocated: vec![], places, disk_sectors: 2048 + sectors, logic };
+    (set, on_cd)
+}
+
+#[test]
+fn what_is_no_filesystem_known_here_is_kept_whole() {
+    let mut random = Random::new(8);
+    let noise: Vec<u8> = (0..700 * SECTOR).map(|_| random.next() as u8).collect();
+    // NTFS has a BIOS parameter block much like FAT's, which says that there are no FATs ("NTFS.com: Partition
+    // Boot Sector": jump, OEM id, 512 bytes a sector, 8 sectors a cluster, no reserved sectors, media F8).
+    let mut ntfs = noise.clone();
+    ntfs[..0x24].fill(0);
+    ntfs[..0x16].copy_from_slice(b"\xEB\x52\x90NTFS    \x00\x02\x08\0\0\0\0\0\0\0\xF8");
+    ntfs[510..512].copy_from_slice(&[0x55, 0xAA]);
+    let exfat = [b"\xEB\x76\x90EXFAT   ", &[0; 53][..], &noise[64..]].concat();
+    for (name, image) in [("noise", noise), ("NTFS", ntfs), ("exFAT", exfat)] {
+        let (set, _) = unknown(&image);
+        let mut pc = set.blank();
+        assert_eq!(word(&pc.start()), "restart", "{name}: {:#?}", pc.lines);
+        let here = |pc: &Pc| pc.disks[0].bytes(2048..2048 + 700) == image;
+        assert!(here(&pc), "{name}: restored");
+        assert_eq!(word(&pc.start()), "hold -", "{name}: {:#?}", pc.lines);
+        let verified = "2 verify P2 = ok (unknown filesystem)";
+        assert!(pc.log().contains(&verified), "{name}: {:#?}", pc.lines);
+        for at in [0, 510, 100 * SECTOR + 7, image.len() - 1] {
+            pc.disks[0].poke((2048 * SECTOR + at) as u64, &[!image[at]]);
+            pc.start();
+            let healed = pc.log().contains(&"3 heal P2 = ok (1 range: from the CD)");
+            assert!(healed && here(&pc), "{name}, byte {at}: {:#?}", pc.lines);
+        }
+    }
+}
+
+#[test]
+fn zeros_cost_next_to_nothing() {
+    // 256 MiB, of which nothing was ever written but the last sector.
+    let temporary = tools::temporary();
+    let folder = temporary.path();
+    let file = fs::File::create(folder.join("zeros.img")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[7; SECTOR], (256 << 20) - 512).unwrap();
+    let logic = "logic 1\ndisk system sectors 600000\n\
+        partition P1 on system start 64 sectors 524288 type 83 image zeros.img\n\
+        1 restore system else 2\n2 verify P1 else 3\n3 hold \"end\"\n";
+    let iso = images::build(folder, logic);
+    let mut disk = Disk::blank(0x80, 600_000);
+    disk.allowed = vec![0..1, 64..64 + 524_288];
+    let mut pc = Pc::new(iso, vec![disk]);
+    pc.disks[0].poke(64 * 512 + (100 << 20), b"something else");
+    pc.start();
+    let lines = [
+        "1 restore system = ok (no copy of bstate.txt could be written)",
+        "2 verify P1 = ok (unknown filesystem)",
+        "3 hold \"end\" = ok",
+    ];
+    assert!(lines.iter().all(|l| pc.log().contains(l)), "{:#?}", pc.lines);
+    assert_eq!(pc.disks[0].bytes(64 + (100 << 11)..65 + (100 << 11)), [0; 512], "zeros of an image are content");
+    let cd = Iso::open(&mut pc).unwrap();
+    let image = cd.find(&mut pc, "images/zeros.img").unwrap().bytes();
+    // A table of 40 bytes a chunk of 64 KiB; of all zeros there is one pack.
+    let table = 4096_u64.div_ceil(51) * 2048;
+    assert_eq!(image, 2048 + table + 3 * 2048, "header, table, names, a pack of zeros and one of the rest");
+}
+
+/// A directory record (ECMA-119 section 9.1).
+fn record(name: &[u8], at: u32, bytes: u64, flags: u8) -> Vec<u8> {
+    let length = (33 + name.len()).next_multiple_of(2);
+    let mut record = vec![0; length];
+    record[0] = length as u8;
+    record[2..6].copy_from_slice(&at.to_le_bytes());
+    record[10..14].copy_from_slice(&u32::try_from(bytes).unwrap().to_le_bytes());
+    record[25] = flags;
+    record[32] = name.len() as u8;
+    record[33..].get_mut(..name.len()).unwrap().copy_from_slice(name);
+    record
+}
+
+/// A CD of more than 4 GiB with an image of more than 4 GiB in two extents, that of a partition of 5 GiB. Both
+/// are sparse; the last chunks stand behind the 4 GiB of each, one across the extents' border.
+#[test]
+fn an_image_and_a_cd_of_more_than_4_gib_are_read_to_their_end() {
+    const FIRST: u64 = (1 << 32) - 2048;
+    let second_at = 40 + (FIRST / 2048) as u32 + 1000;
+    let sectors = 5 << 21;
+    let content = |n: u8| -> Vec<u8> { (0..CHUNK_BYTES).map(|at| (at / 97) as u8 ^ n).collect() };
+    // Where each pack stands in the file, in CD sectors: the third one begins a sector before the border.
+    let border = (FIRST / 2048) as u32;
+    let packs = [10, border - 100, border - 1, border + 5000];
+    let firsts = [0, 8_388_608, 8_388_736, sectors - 128];
+    let entries: Vec<Entry> = (0..4)
+        .map(|n| {
+            let content = content(n as u8);
+            Entry { place: place(packs[n], &content, true, 0), ..entry(firsts[n], 128, true, &content) }
+        })
+        .collect();
+    let names = b"protect all\n";
+    let header = Header {
+        form: Form::Image,
+        sequence: 0,
+        sectors: SectorCount(sectors),
+        chunks: 4,
+        names_at: 4096,
+        names_bytes: names.len() as u32,
+        names_hash: hash(0, names),
+        file_bytes: FIRST + 20_000 * 2048,
+        described: 512,
+        protected: 512,
+        state: None,
+        identity: [0; 32],
+    };
+    let logic = format!(
+        "logic 1\ndisk system sectors 20000000\npartition P1 on system start 8000000 sectors {sectors} type 83 image big\n\
+         1 verify images else 9\n2 restore system else 9\n3 verify P1 else 9\n4 hold \"good\"\n9 hold \"bad\"\n"
+    );
+    let mut iso = vec![0; 90 * 2048];
+    iso[16 * 2048..][..6].copy_from_slice(b"\x01CD001");
+    iso[16 * 2048 + 129] = 8;
+    iso[16 * 2048 + 156..][..34].copy_from_slice(&record(&[0], 20, 2048, 2));
+    let root = [
+        record(b"IMAGES", 21, 2048, 2),
+        record(b"LOGIC.TXT", 22, logic.len() as u64, 0),
+        record(b"MBR.BIN", 30, 440, 0),
+    ];
+    let images = [record(b"BIG", 40, FIRST, 0x80), record(b"BIG", second_at, 20_000 * 2048, 0)];
+    let mut put = |at: usize, bytes: &[u8]| iso[at * 2048..][..bytes.len()].copy_from_slice(bytes);
+    put(20, &root.concat());
+    put(21, &images.concat());
+    put(22, logic.as_bytes());
+    put(40, &header.to_sector());
+    put(41, &blocks(Form::Image, 0, &entries));
+    put(42, names);
+    put(50, &content(0));
+    let mut disk = Disk::blank(0x80, 20_000_000);
+    disk.allowed = vec![0..1, 8_000_000..8_000_000 + sectors];
+    let mut pc = Pc::new(Arc::new(iso), vec![disk]);
+    // Sectors of the file as sectors of the CD.
+    let on_cd = |sector: u32| if sector < border { 40 + sector } else { second_at + sector - border };
+    for n in 1..4 {
+        for (sector, bytes) in (packs[n]..).zip(content(n as u8).chunks(2048)) {
+            pc.cd_far.insert(on_cd(sector), bytes.to_vec());
+        }
+    }
+    assert_eq!(word(&pc.start()), "hold 4", "{:#?}", pc.lines);
+    for n in 0..4 {
+        let at = 8_000_000 + firsts[n];
+        assert!(pc.disks[0].bytes(at..at + 128) == content(n as u8), "chunk {n}");
+    }
+    // A bit at the very end.
+    pc.cd_far.get_mut(&on_cd(packs[3] + 31)).unwrap()[2047] ^= 1;
+    assert_eq!(word(&pc.start()), "hold 9");
+    let why =
+        format!("images/big is damaged on the CD: pack at byte {}: its hash is wrong", u64::from(packs[3]) * 2048);
+    assert_eq!(pc.log()[0], format!("1 verify images = failed ({why})"));
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use copies::{Copies, Trouble};
-use knownstate_core::bstate::{Partition, State};
+use knownstate_core::bstate::{BEFORE, Partition, State};
 
 const USAGE: &str = "\
 usage: bstate show               print the record
@@ -109,11 +109,15 @@ fn which(copies: &Copies) -> Result<String, Failure> {
 fn booted(mut copies: Copies) -> Result<(), Failure> {
     let name = which(&copies)?;
     let restores = copies.record.restores;
+    let why = copies.record.get(&name).map(|p| p.why.clone()).unwrap_or_default();
     copies.record.report_booted(&name);
     copies.write()?;
     println!("{name} is Clean");
     if restores > 0 {
         eprintln!("bstate: restored from the recovery CD since the last report (times: {restores})");
+    }
+    if let Some((_, found)) = why.split_once(BEFORE) {
+        eprintln!("bstate: {name} was mended before this boot: {found}");
     }
     if let Some(first) = copies.record.partitions.first().filter(|p| p.name != name) {
         eprintln!("bstate: running from {name}, not from {}{}", first.name, reason(first));

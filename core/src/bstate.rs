@@ -19,6 +19,9 @@ pub const FILE_BYTES: usize = 4096;
 /// Words that the record uses itself, so that no partition may be named so.
 pub const RESERVED: [&str; 4] = ["sequence", "booting", "restores", "crc32"];
 
+/// What stands in a reason between the boot that was begun and what was found before it and mended.
+pub const BEFORE: &str = "; before: ";
+
 /// `crc32` as zlib and everybody else's tools compute it. Without a table: 512 bytes don't need one.
 const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 

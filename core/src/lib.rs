@@ -17,6 +17,7 @@ extern crate alloc;
 
 pub mod bstate;
 pub mod bytes;
+pub mod cache;
 pub mod disks;
 pub mod event;
 pub mod hash;

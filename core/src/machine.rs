@@ -80,6 +80,9 @@ pub trait Machine {
     /// When, after the machine's retries, any of the sectors could not be read.
     fn read_cd(&mut self, at: CdSector, into: &mut [u8]) -> Result<(), IoError>;
 
+    /// Forgets what was read of disks, for a machine that keeps it: what is read next comes from the disk.
+    fn forget(&mut self) {}
+
     /// Milliseconds since the program began.
     fn now(&mut self) -> u64;
 

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use crate::cache::Cache;
 use crate::event::Event;
 use crate::logic::{self, PartitionIndex, Program, Step, Verb};
 use crate::machine::{Ending, Machine};
@@ -18,6 +19,7 @@ const MAX_WAIT: u32 = 24 * 60 * 60;
 /// Runs logic.txt from the boot medium to its end. Whatever is wrong with it, the machine holds and
 /// says so, and nothing is written. `buffers` is memory for large transfers.
 pub fn run(machine: &mut dyn Machine, buffers: Buffers<'_>) -> Ending {
+    let machine = &mut Cache::new(machine);
     machine.tell(&Event::Note(concat!("Knownstate ", env!("CARGO_PKG_VERSION"))));
     let loaded = Iso::open(machine).map_err(|e| e.to_string()).and_then(|cd| {
         let program = load(machine, &cd)?;
@@ -153,6 +155,7 @@ fn wait(machine: &mut dyn Machine, seconds: u32) -> Outcome {
         }
         machine.pause();
     }
+    machine.forget();
     Ok(String::new())
 }
 

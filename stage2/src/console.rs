@@ -33,6 +33,26 @@ pub fn last_words(text: impl fmt::Display) {
     // release it; nothing else runs that could be inside.
     unsafe { CONSOLE.force_unlock() };
     line(text);
+    flush();
+}
+
+/// Gives the serial port what it takes now. Nothing is lost where that is left out; it only gets later.
+pub fn feed() {
+    // It is in use where saying something takes a BIOS call, or when that ended in a panic.
+    if let Some(mut console) = CONSOLE.try_lock()
+        && let Some(serial) = &mut console.serial
+    {
+        serial.feed();
+    }
+}
+
+/// Waits until everything that was said has left the machine.
+pub fn flush() {
+    if let Some(mut console) = CONSOLE.try_lock()
+        && let Some(serial) = &mut console.serial
+    {
+        serial.flush();
+    }
 }
 
 /// Whether something came in on the serial line since the last call.

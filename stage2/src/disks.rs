@@ -67,7 +67,7 @@ fn probe(number: u8, boot_drive: u8) -> Option<Disk> {
     }
     let boot_medium = number == boot_drive;
     let info = DiskInfo { drive: number, sectors: parameters.sectors, boot_medium, writable: !boot_medium };
-    let drive = Drive { number, kind: Kind::HardDisk, block: SECTOR, pace: Pace::of_blocks(SECTOR) };
+    let drive = Drive { number, kind: Kind::HardDisk, block: SECTOR, pace: Pace::of_blocks(SECTOR), failed: false };
     Some(Disk { info, drive, written: false, proven: 0 })
 }
 
@@ -114,9 +114,12 @@ impl Disk {
 
     fn wraps_at(&mut self, bounce: &mut Bounce, width: u32) -> Result<bool, IoError> {
         let (mut low, mut high) = ([0; SECTOR], [0; SECTOR]);
-        self.drive.read(bounce, WITNESS, &mut low)?;
         self.drive.read(bounce, WITNESS | 1 << width, &mut high)?;
-        Ok(low == high && low.iter().any(|&byte| byte != low[0]))
+        if high.iter().all(|&byte| byte == high[0]) {
+            return Ok(false);
+        }
+        self.drive.read(bounce, WITNESS, &mut low)?;
+        Ok(low == high)
     }
 
     /// Makes the disk write what it may still hold in its cache, as far as that can be done without a

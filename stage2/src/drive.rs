@@ -3,7 +3,7 @@
 
 use crate::bios::int13::{self, Direction};
 use crate::bounce::{self, Bounce};
-use crate::clock;
+use crate::{clock, console};
 use core::sync::atomic::{AtomicU32, Ordering};
 use knownstate_core::machine::IoError;
 
@@ -48,6 +48,8 @@ pub struct Drive {
     pub block: usize,
     /// How many blocks to move at once.
     pub pace: Pace,
+    /// Whether any call failed.
+    pub failed: bool,
 }
 
 /// How many blocks to move at once: fewer after errors, then more again.
@@ -134,6 +136,7 @@ impl Drive {
                 self.pace.learn(count, count < first);
                 return Ok(usize::from(count) * self.block);
             };
+            self.failed = true;
             (failures, here) = (failures.saturating_add(1), here + 1);
             let last_size = count == 1;
             if is_too_many(error) && !last_size {
@@ -167,6 +170,8 @@ impl Drive {
 
     /// Between two tries. The first failure is often a transient one: no reset yet.
     fn recover(&self, failures: u8) {
+        // Drives that fail make BIOSes wait for long, or for ever: what was said so far shall be known.
+        console::flush();
         match self.kind {
             Kind::Cd => clock::wait(500),
             Kind::HardDisk if failures >= 2 => int13::reset(self.number),

@@ -33,7 +33,9 @@ impl Found {
 
 /// Jumps to the boot sector. Nothing of ours stays: no memory is reserved, no vector changed.
 pub fn jump(machine: &Bios, found: Found, to: &HandOff) -> ! {
-    for drive in machine.drives_in_use() {
+    // A drive without errors is as any boot sector meets it: the BIOS itself resets none between reading an
+    // MBR and jumping to it, and a reset takes milliseconds, or seconds where the disk spins up anew.
+    for drive in machine.failed_drives() {
         int13::reset(drive);
     }
     console::close();

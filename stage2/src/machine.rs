@@ -28,7 +28,7 @@ impl Bios {
     pub fn new(boot: BootInfo, bounce: Bounce) -> Self {
         // A medium that counts in 512-byte blocks is a disk as far as the BIOS goes.
         let (kind, block) = if boot.shift == 0 { (Kind::Cd, CD_SECTOR) } else { (Kind::HardDisk, SECTOR) };
-        let cd = Drive { number: boot.drive, kind, block, pace: Pace::of_blocks(block) };
+        let cd = Drive { number: boot.drive, kind, block, pace: Pace::of_blocks(block), failed: false };
         Self { boot, bounce, cd, disks: None }
     }
 
@@ -39,9 +39,9 @@ impl Bios {
         Ok((disk, &mut self.bounce))
     }
 
-    /// The drives that were looked at, for the reset before a hand-off.
-    pub fn drives_in_use(&self) -> impl Iterator<Item = u8> {
-        self.disks.iter().flatten().map(|disk| disk.drive.number)
+    /// The disks on which a call failed, for the reset before a hand-off.
+    pub fn failed_drives(&self) -> impl Iterator<Item = u8> {
+        self.disks.iter().flatten().filter(|disk| disk.drive.failed).map(|disk| disk.drive.number)
     }
 
     /// Gives disks that were written to the time to empty their caches.

@@ -48,6 +48,8 @@ use knownstate_core::run;
 #[cfg(feature = "selftest")]
 use selftest::run;
 
+core::arch::global_asm!(include_str!("bytes.s"), options(att_syntax));
+
 /// How often a held machine says why.
 const HOLD_MILLIS: u64 = 10_000;
 

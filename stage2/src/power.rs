@@ -4,10 +4,11 @@ use crate::acpi::{self, Fadt};
 use crate::bios::regs::Regs;
 use crate::bios::thunk::call;
 use crate::memory::set_bda;
-use crate::{clock, cpu};
+use crate::{clock, console, cpu};
 
 /// Resets the machine. From the politest way to the last one, which can't fail.
 pub fn restart() -> ! {
+    console::flush();
     // A cold start: the firmware is to look at its hardware anew.
     set_bda(0x72, 0_u16);
     if let Some(table) = Fadt::find() {
@@ -23,6 +24,7 @@ pub fn restart() -> ! {
 
 /// Switches the machine off. Comes back only if it can't.
 pub fn off() {
+    console::flush();
     if let Some(table) = Fadt::find() {
         table.power_off();
         clock::wait(1000);

@@ -1,5 +1,9 @@
 //! The first serial port. Every wait for it is bounded: an absent port may look ready for ever, or
 //! never, and a port that nobody reads may stop.
+//!
+//! A character takes 87 us, so that a start's log takes longer than all else that it does. Nobody waits for
+//! it: what is said is kept, and given to the port 16 bytes at a time between other things. All of it is out
+//! before the machine goes to anybody else.
 
 use crate::memory::bda;
 use crate::port::{inb, outb};
@@ -63,9 +67,16 @@ impl Backend for Bounded {
     }
 }
 
+/// Room for what is still to be sent: some forty lines. Who says more waits.
+const QUEUE: usize = 2048;
+
 /// COM1 at 115200 baud, 8N1, no interrupts.
 pub struct Serial {
     uart: Uart16550<Bounded>,
+    queue: [u8; QUEUE],
+    /// Where the first byte in the queue stands, and how many there are.
+    first: usize,
+    waiting: usize,
 }
 
 impl Serial {
@@ -83,14 +94,43 @@ impl Serial {
         let mut uart = unsafe { Uart16550::new_with_backend(backend) };
         let config = Config { interrupts: IER::empty(), baud_rate: BaudRate::Baud115200, ..Config::default() };
         uart.init(config).ok()?;
-        Some(Self { uart })
+        Some(Self { uart, queue: [0; QUEUE], first: 0, waiting: 0 })
     }
 
-    /// Sends, as long as the other end takes it.
-    pub fn send(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.uart.backend().strikes < STRIKES {
-            let sent = self.uart.send_bytes(bytes);
-            bytes = &bytes[sent..];
+    /// Keeps what is to be sent.
+    pub fn send(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            while self.waiting == QUEUE {
+                self.feed();
+            }
+            self.queue[(self.first + self.waiting) % QUEUE] = byte;
+            self.waiting += 1;
+        }
+        self.feed();
+    }
+
+    /// Gives the port as much as it takes now: nothing, or what its own buffer holds.
+    pub fn feed(&mut self) {
+        if self.waiting == 0 {
+            return;
+        }
+        let end = (self.first + self.waiting).min(QUEUE);
+        let mut sent = self.uart.send_bytes(&self.queue[self.first..end]);
+        if self.uart.backend().strikes >= STRIKES {
+            sent = self.waiting;
+        }
+        self.first = (self.first + sent) % QUEUE;
+        self.waiting -= sent;
+    }
+
+    /// Gives it all, and waits until the last character is out.
+    pub fn flush(&mut self) {
+        while self.waiting != 0 {
+            self.feed();
+        }
+        if self.uart.backend().strikes < STRIKES {
+            // SAFETY: our own UART, whose line status it is; ends by `Bounded`.
+            while unsafe { self.uart.backend_mut().read(LSR_OFFSET) } & EMPTY != EMPTY {}
         }
     }
 
@@ -103,10 +143,10 @@ impl Serial {
     /// Leaves the port as a BIOS would: no interrupt of its, and its line to the controller off.
     pub fn release(&mut self) {
         // Let the last line out first: what comes next may reset the port.
+        self.flush();
         let backend = self.uart.backend_mut();
         // SAFETY: our own UART; no interrupts enabled, DTR and RTS on.
         unsafe {
-            while backend.read(LSR_OFFSET) & EMPTY != EMPTY {}
             outb(backend.base + IER_OFFSET, 0);
             outb(backend.base + MCR_OFFSET, 3);
         }

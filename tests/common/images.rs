@@ -243,3 +243,53 @@ pub fn put_record(folder: &Path, image: &str, partitions: &[&str]) {
     let lines: String = partitions.iter().map(|p| format!("{p}=OK {p}.failures=0 {p}.crashes=0 ")).collect();
     put(folder, image, "bstate.txt", &record::file(&record::sector(&format!("sequence=0 {lines}restores=0"))));
 }
+
+/// A folder of files of every length that is special, in folders.
+pub fn tree(folder: &Path) {
+    let mut random = super::hostile::Random::new(11);
+    let mut file = |path: &str, bytes: usize| {
+        let path = folder.join("tree").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Half of it repeats itself, so that packs of both kinds come of it.
+        let content = (0..bytes).map(|n| if n % 8192 < 4096 { n as u8 } else { random.next() as u8 });
+        fs::write(path, content.collect::<Vec<u8>>()).unwrap();
+    };
+    for (name, bytes) in
+        [("empty", 0), ("one", 1), ("sector", 512), ("kernel", 200_000), ("a long name.config", 70_001)]
+    {
+        file(name, bytes);
+    }
+    file("sub/folder/deep", 3000);
+    for n in 0..60 {
+        file(&format!("sub/many/entry number {n}"), n % 7 * 700);
+    }
+    fs::write(folder.join("tree/zeros"), vec![0; 150_000]).unwrap();
+}
+
+/// Fills an image with the tree, twice, and takes the first one away, so that there are gaps.
+pub fn fill(folder: &Path, image: &str) {
+    if is_fat(folder, image) {
+        shell(
+            folder,
+            &format!("mcopy -s -i {image} tree ::gone; mcopy -s -i {image} tree ::; mdeltree -i {image} ::gone"),
+        );
+    } else {
+        let files = shell(folder, "find tree -type d -printf 'd %p\\n' -o -type f -printf 'f %p\\n' | sort");
+        let mut script = String::from("mkdir gone\nwrite tree/kernel gone/kernel\n");
+        for line in files.lines() {
+            let (kind, path) = line.split_once(' ').unwrap();
+            match kind {
+                "d" => script.push_str(&format!("mkdir \"{path}\"\n")),
+                _ => script.push_str(&format!("write \"{path}\" \"{path}\"\n")),
+            }
+        }
+        script.push_str("rm gone/kernel\nrmdir gone\n");
+        fs::write(folder.join("script"), script).unwrap();
+        let said = shell(folder, &format!("debugfs -w -f script {image} 2>&1"));
+        assert!(!said.contains("No free") && !said.contains("Could not"), "{image}: {said}");
+    }
+}
+
+pub fn is_fat(folder: &Path, image: &str) -> bool {
+    fs::read(folder.join(image)).unwrap()[3..11] == *b"mkfs.fat"
+}

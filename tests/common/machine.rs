@@ -146,6 +146,8 @@ impl Cut {
 pub struct Pc {
     pub disks: Vec<Disk>,
     pub cd: Arc<Vec<u8>>,
+    /// CD sectors behind the end of `cd`; if there are any, all others there are zeros.
+    pub cd_far: HashMap<u32, Vec<u8>>,
     pub bad_cd_sectors: BTreeSet<u32>,
     /// Every line told, with its time.
     pub lines: Vec<String>,
@@ -153,8 +155,9 @@ pub struct Pc {
     told: Vec<String>,
     /// Every write asked for: disk, first sector, sectors.
     pub writes: Vec<(usize, u64, usize)>,
-    /// Disk reads of this run; too many end the test.
+    /// Disk reads of this run, too many of which end the test, and how many sectors they were.
     pub reads: usize,
+    pub sectors_read: u64,
     /// Sectors of the first disk, and of the CD, that were read in this run.
     pub seen: BTreeSet<u64>,
     pub cd_seen: BTreeSet<u32>,
@@ -174,7 +177,7 @@ impl Pc {
 
     /// Switches on and runs the CD to its end.
     pub fn start(&mut self) -> Ending {
-        (self.off, self.millis, self.reads) = (false, 0, 0);
+        (self.off, self.millis, self.reads, self.sectors_read) = (false, 0, 0, 0);
         self.lines.clear();
         self.told.clear();
         self.writes.clear();
@@ -208,6 +211,7 @@ impl Machine for Pc {
     fn read_disk(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError> {
         self.dead(())?;
         self.reads += 1;
+        self.sectors_read += (into.len() / SECTOR) as u64;
         assert!(self.reads < 200_000, "the run reads without end; last lines: {:#?}", self.lines.last_chunk::<5>());
         assert!(into.len().is_multiple_of(SECTOR), "a read of {} bytes", into.len());
         let number = disk.0;
@@ -260,7 +264,19 @@ impl Machine for Pc {
             return Err(IoError::Status(0x11));
         }
         let from = at.0 as usize * CD_SECTOR;
-        into.copy_from_slice(self.cd.get(from..from + into.len()).ok_or(IoError::OutOfRange)?);
+        if let Some(near) = self.cd.get(from..from + into.len()) {
+            into.copy_from_slice(near);
+            return Ok(());
+        }
+        if self.cd_far.is_empty() || from < self.cd.len() {
+            return Err(IoError::OutOfRange);
+        }
+        for (sector, part) in (at.0..).zip(into.chunks_mut(CD_SECTOR)) {
+            match self.cd_far.get(&sector) {
+                Some(far) => part.copy_from_slice(far),
+                None => part.fill(0),
+            }
+        }
         Ok(())
     }
 

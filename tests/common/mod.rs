@@ -5,4 +5,5 @@ pub mod hostile;
 pub mod images;
 pub mod machine;
 pub mod record;
+pub mod seals;
 pub mod tools;

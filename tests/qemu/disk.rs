@@ -15,13 +15,24 @@ pub const P1: u64 = 2048;
 pub const P2: u64 = 153_600;
 pub const PARTITION_SECTORS: u64 = 151_552;
 
-/// figure4.txt for a disk that is copied quickly.
-pub fn logic() -> String {
-    fs::read_to_string("iso/logic/figure4.txt")
-        .expect("figure4.txt is there")
+/// A shipped logic.txt for a disk that is copied quickly.
+pub fn shipped(name: &str) -> String {
+    fs::read_to_string(format!("iso/logic/{name}.txt"))
+        .expect("it is shipped")
         .replace("2097152", &DISK_SECTORS.to_string())
         .replace("409600", &PARTITION_SECTORS.to_string())
         .replace("411648", &P2.to_string())
+}
+
+/// figure4.txt with nothing sealed: most scenarios change files to bring about what they are about.
+pub fn logic() -> String {
+    shipped("figure4").replace("image system.img", "image system.img protect none")
+}
+
+/// The CD of default.txt as it is, everything sealed.
+pub fn default() -> &'static Path {
+    static ISO: OnceLock<PathBuf> = OnceLock::new();
+    ISO.get_or_init(|| iso("default", &shipped("default")))
 }
 
 /// The CD of `logic`, made by the real `knownstate build` of the real appliance.
@@ -61,9 +72,35 @@ pub fn restored(name: &str) -> PathBuf {
         assert!(said.contains("256 restore system = ok"), "the restore failed:\n{said}");
         disk
     });
+    copy(good, name)
+}
+
+/// A disk as default.txt's CD leaves it: a copy of the one made for all.
+pub fn restored_by_default(name: &str) -> PathBuf {
+    static GOOD: OnceLock<PathBuf> = OnceLock::new();
+    let good = GOOD.get_or_init(|| {
+        let disk = blank("restored-by-default");
+        let mut machine = Machine::new(default(), &disk);
+        machine.no_reboot = true;
+        let said = machine.start("restored-by-default").expect_end();
+        assert!(said.contains("260 restore system = ok"), "the restore failed:\n{said}");
+        disk
+    });
+    copy(good, name)
+}
+
+fn copy(disk: &Path, name: &str) -> PathBuf {
     let path = crate::folder("disks").join(format!("{name}.img"));
-    run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(good).arg(&path));
+    run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(disk).arg(&path));
     path
+}
+
+/// The first sector of the kernel in a partition, found by its header ("HdrS" at 202h: Linux
+/// Documentation/arch/x86/boot.rst).
+pub fn kernel(disk: &Path, partition: u64) -> u64 {
+    let bytes = peek(disk, partition, PARTITION_SECTORS);
+    let at = bytes.windows(4).position(|w| w == b"HdrS").expect("the kernel is there");
+    partition + (at as u64 - 0x202) / 512
 }
 
 /// Overwrites bytes from the beginning of `sector` on.

@@ -7,6 +7,7 @@ mod guest;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -395,36 +396,154 @@ fn copies_may_have_different_filesystems() {
 /// What `make run` ships mends what it can before it restores.
 #[test]
 fn the_default_flow_mends_before_it_restores() {
-    let text = fs::read_to_string("iso/logic/default.txt").expect("default.txt is there");
-    let text = text
-        .replace("2097152", &DISK_SECTORS.to_string())
-        .replace("409600", &PARTITION_SECTORS.to_string())
-        .replace("411648", &P2.to_string());
-    let iso = iso("default", &text);
-    let disk = restored("default");
+    let disk = restored_by_default("default");
     for sector in [0, P1, P2] {
         poke(&disk, sector, &[0; 512]);
     }
-    let mut guest = Machine::new(&iso, &disk).start("default");
+    let mut guest = Machine::new(default(), &disk).start("default");
     guest.expect("204 repair mbr of system = failed (no partition is where it should be; P1: boot sector has no 55AA");
     guest.expect("260 restore system = ok");
     comes_up(&mut guest, "P1");
     shut_down(guest);
 
     poke(&disk, 0, &[0; 512]);
-    let mut guest = Machine::new(&iso, &disk).start("default-2");
-    guest.expect("204 repair mbr of system = ok");
+    let mut guest = Machine::new(default(), &disk).start("default-2");
+    guest.expect("204 repair mbr of system = ok").expect("206 verify P1 = ok (FAT32, ");
     comes_up(&mut guest, "P1");
     shut_down(guest);
 
     poke(&disk, P1, &[0; 512]);
-    let mut guest = Machine::new(&iso, &disk).start("default-3");
-    guest.expect("206 verify P1 = failed");
-    comes_up(&mut guest, "P2");
-    shut_down(guest);
-    let mut guest = Machine::new(&iso, &disk).start("default-4");
-    guest.expect("228 restore P1 = ok");
+    let mut guest = Machine::new(default(), &disk).start("default-3");
+    guest
+        .expect("206 verify P1 = failed (boot sector has no 55AA)")
+        .expect("220 heal P1 from P2 = ok (1 range: from P2)");
     comes_up(&mut guest, "P1");
+    shut_down(guest);
+    assert_sound(&disk);
+}
+
+/// Both copies are damaged, in different places and in the same one: each mends the other, the CD the rest,
+/// and nothing else is written.
+#[test]
+fn a_damaged_file_is_mended_where_it_is_damaged() {
+    let disk = restored_by_default("heal");
+    let good = [P1, P2].map(|partition| peek(&disk, partition, PARTITION_SECTORS));
+    let (first, second) = (kernel(&disk, P1), kernel(&disk, P2));
+    for sector in [first + 1000, first + 3000, second + 3000, second + 5000] {
+        poke(&disk, sector, b"a block that went bad");
+    }
+    let mut guest = Machine::new(default(), &disk).start("heal");
+    guest.expect("206 verify P1 = failed (not as sealed: ").expect("/vmlinuz");
+    guest.expect("220 heal P1 from P2 = ok (2 ranges: 1 from P2, 1 from the CD)");
+    comes_up(&mut guest, "P1");
+    guest.power_cut();
+    let heal = shipped("default").replace(
+        "202 verify mbr of system     else 204",
+        "202 verify P2 else 203\nhold \"good\"\n203 heal P2 from P1 else 299\ngoto 202",
+    );
+    let mut guest = Machine::new(&iso("heal", &heal), &disk).start("heal-2");
+    guest.expect("203 heal P2 from P1 = ok (2 ranges: from P1)").expect("202 verify P2 = ok").expect("hold \"good\"");
+    guest.power_cut();
+    for (good, partition) in good.iter().zip([P1, P2]) {
+        let now = peek(&disk, partition, PARTITION_SECTORS);
+        let differ = now.chunks(512).zip(good.chunks(512)).filter(|(a, b)| a != b).count();
+        // What the system itself wrote meanwhile: bstate.txt, its directory entry, the boot sector's state byte.
+        assert!(differ <= 4, "{differ} sectors of the partition at {partition} differ from the restored ones");
+    }
+}
+
+#[test]
+fn a_change_that_is_not_sealed_is_undone_and_one_that_is_stays() {
+    let disk = restored_by_default("seal");
+    let mut guest = Machine::new(default(), &disk).start("seal");
+    comes_up(&mut guest, "P1");
+    guest.expect("appliance# ");
+    guest.type_line("echo '# by a virus' >>/disk/sda1/syslinux.cfg");
+    shut_down(guest);
+    let mut guest = Machine::new(default(), &disk).start("seal-2");
+    guest.expect("206 verify P1 = failed (not as sealed: ").expect("220 heal P1 from P2 = ok");
+    comes_up(&mut guest, "P1");
+    assert!(!read_file(&disk, P1, "syslinux.cfg").contains("virus"), "the change is still there");
+
+    guest.expect("appliance# ");
+    guest.type_line("echo '# by an update' >>/disk/sda1/syslinux.cfg; bstate seal /disk/sda1");
+    guest.expect("/disk/sda1 is sealed: ");
+    shut_down(guest);
+    let mut guest = Machine::new(default(), &disk).start("seal-3");
+    guest.expect("206 verify P1 = ok (FAT32, ").expect(" as sealed)");
+    comes_up(&mut guest, "P1");
+    shut_down(guest);
+    assert!(read_file(&disk, P1, "syslinux.cfg").contains("update"), "the update is gone");
+
+    // What both copies have in common is still mended; what only the update has can't be.
+    poke(&disk, kernel(&disk, P1) + 1000, b"a block that went bad");
+    let mut guest = Machine::new(default(), &disk).start("seal-4");
+    guest.expect("220 heal P1 from P2 = ok (1 range: from P2)");
+    comes_up(&mut guest, "P1");
+    shut_down(guest);
+    let bytes = peek(&disk, P1, PARTITION_SECTORS);
+    let at = bytes.windows(7).position(|w| w == b"update\n").expect("the update is there") as u64 / 512;
+    poke(&disk, P1 + at, b"a block that went bad");
+    let mut guest = Machine::new(default(), &disk).start("seal-5");
+    guest.expect("220 heal P1 from P2 = failed (sectors ").expect("/syslinux.cfg: P2: differs as well, the CD's image");
+    comes_up(&mut guest, "P2");
+}
+
+/// What an ext4 changes by itself when Linux mounts it and crashes: its journal, its superblock, times.
+#[test]
+fn a_mounted_ext4_still_matches_its_seal() {
+    let text = shipped("default").replace("type 0c image system.img", "type 83 image system-ext4.img");
+    let iso = iso("ext4-sealed", &text);
+    let disk = blank("ext4-sealed");
+    let mut guest = Machine::new(&iso, &disk).start("ext4-sealed");
+    guest.expect("260 restore system = ok");
+    comes_up(&mut guest, "P1");
+    guest.expect("appliance# ");
+    guest.type_line("cat /disk/*/* >/dev/null; bstate set P2 OK; crash");
+    guest.expect("206 verify P1 = ok (ext2/3/4, ").expect(" as on the CD)");
+    comes_up(&mut guest, "P1");
+    guest.expect("appliance# ");
+    guest.type_line("echo new >/disk/sda1/new; bstate seal /disk/sda1; crash");
+    guest.expect("206 verify P1 = ok (ext2/3/4, ").expect(" as sealed)");
+    comes_up(&mut guest, "P1");
+}
+
+/// QEMU's own counters, and the disk itself: what is free in the image is not written.
+#[test]
+fn free_space_is_not_written() {
+    let disk = blank("free");
+    fs::write(&disk, vec![0xA5; (DISK_SECTORS * 512) as usize]).expect("the disk can be written");
+    let mut machine = Machine::new(default(), &disk);
+    let socket = folder("qmp").join("free.sock");
+    machine = machine.with(&["-qmp", &format!("unix:{},server=on,wait=off", socket.display()), "-no-shutdown"]);
+    machine.no_reboot = true;
+    let mut guest = machine.start("free");
+    guest.expect("260 restore system = ok");
+    let written = written_bytes(&socket);
+    guest.power_cut();
+    let scribbled = peek(&disk, 0, DISK_SECTORS).chunks(512).filter(|s| s.iter().all(|&b| b == 0xA5)).count() as u64;
+    let changed = (DISK_SECTORS - scribbled) * 512;
+    // The image's allocated sectors twice, bstate.txt, boot sectors and the MBR more than once.
+    assert!(changed > 2 * 8 << 20 && changed < 2 * 10 << 20, "{changed} bytes of the disk were changed");
+    assert!((changed..changed + (64 << 10)).contains(&written), "QEMU counts {written} bytes, {changed} were changed");
+}
+
+/// How many bytes were written to all disks so far, as QEMU counts.
+fn written_bytes(socket: &Path) -> u64 {
+    let mut stream = UnixStream::connect(socket).expect("QEMU listens there");
+    stream.set_read_timeout(Some(guest::PATIENCE)).expect("a time-out can be set");
+    stream
+        .write_all(b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-blockstats\"}")
+        .expect("QEMU takes commands");
+    let mut answer = String::new();
+    while !answer.contains("wr_bytes") || !answer.ends_with('\n') {
+        let mut part = [0; 4096];
+        let n = stream.read(&mut part).expect("QEMU answers");
+        assert!(n > 0, "QEMU ended: {answer}");
+        answer.push_str(&String::from_utf8_lossy(&part[..n]));
+    }
+    let values = answer.split("\"wr_bytes\": ").skip(1);
+    values.map(|v| v.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("0").parse::<u64>().unwrap_or(0)).sum()
 }
 
 /// The hand-off of docs/BOOT.md, as a boot sector sees it. The code is assembled by GNU as.

@@ -29,45 +29,49 @@ impl Word<'_> {
 }
 
 /// The words of one line, read from left to right.
+#[derive(Clone, Copy)]
 pub(super) struct Line<'t> {
     pub number: usize,
-    pub words: Vec<Word<'t>>,
+    pub words: &'t [Word<'t>],
     next: usize,
 }
 
-impl<'t> Line<'t> {
-    /// Splits a line at spaces and tabs; `#` begins a comment, quotes hold a text together.
-    ///
-    /// # Errors
-    /// A quote that is never closed.
-    pub fn split(number: usize, text: &'t str) -> Parsed<Self> {
-        let mut line = Self { number, words: Vec::new(), next: 0 };
-        let mut rest = text;
-        let mut column = 1;
-        loop {
-            let trimmed = rest.trim_ascii_start();
-            column += rest.len() - trimmed.len();
-            if trimmed.is_empty() || trimmed.starts_with('#') {
-                return Ok(line);
-            }
-            let (word, after) = first_word(trimmed);
-            let width = characters(word);
-            let inner = word.strip_prefix('"');
-            let closed = inner.and_then(|inner| inner.strip_suffix('"'));
-            let word = Word { text: closed.unwrap_or(word), column, width, quoted: inner.is_some() };
-            if inner.is_some() && closed.is_none() {
-                let help = format_args!("end the text with a second \"");
-                return Err(line.wrong(&word, format_args!("this quote is never closed"), help));
-            }
-            line.words.push(word);
-            column += width;
-            rest = after;
-        }
+/// Splits line `number` at spaces and tabs, and adds its words to those of the lines before; `#` begins a
+/// comment, quotes hold a text together.
+///
+/// # Errors
+/// A quote that is never closed.
+pub(super) fn split<'t>(number: usize, text: &'t str, words: &mut Vec<Word<'t>>) -> Parsed<()> {
+    let (mut at, mut column) = (0, 1);
+    loop {
+        let rest = text.as_bytes().get(at..).unwrap_or_default();
+        let blank = rest.iter().take_while(|b| b.is_ascii_whitespace()).count();
+        let rest = rest.get(blank..).unwrap_or_default();
+        (at, column) = (at + blank, column + blank);
+        let (quoted, bytes) = match rest.first() {
+            None | Some(b'#') => return Ok(()),
+            Some(b'"') => (true, quoted_bytes(rest)),
+            Some(_) => (false, rest.iter().take_while(|b| !b.is_ascii_whitespace() && **b != b'#').count()),
+        };
+        let end = at + bytes;
+        // Both ends stand beside an ASCII character or at the line's end.
+        let word = text.get(at..end).unwrap_or_default();
+        let width = characters(word);
+        let inner = if quoted { word.get(1..).and_then(|inner| inner.strip_suffix('"')) } else { Some(word) };
+        let Some(text) = inner else {
+            let (message, help) =
+                (format_args!("this quote is never closed"), format_args!("end the text with a second \""));
+            return Err(Diagnostic::new(number, column, width, message, help));
+        };
+        words.push(Word { text, column, width, quoted });
+        (at, column) = (end, column + width);
     }
+}
 
-    /// The same line, to be read from its beginning.
-    pub fn again(&self) -> Self {
-        Self { number: self.number, words: self.words.clone(), next: 0 }
+impl<'t> Line<'t> {
+    /// A line of these words.
+    pub fn new(number: usize, words: &'t [Word<'t>]) -> Self {
+        Self { number, words, next: 0 }
     }
 
     /// The next word, if there is one, without taking it.
@@ -195,13 +199,10 @@ impl<'t> Line<'t> {
     }
 }
 
-/// Splits off the first word; a quote that is never closed goes to the end of the line.
-fn first_word(text: &str) -> (&str, &str) {
-    let end = match text.strip_prefix('"') {
-        Some(inner) => inner.bytes().position(|b| b == b'"').map(|at| at + 2),
-        None => text.bytes().position(|b| b.is_ascii_whitespace() || b == b'#'),
-    };
-    text.split_at(end.unwrap_or(text.len()))
+/// How long the quoted text is that begins here; a quote that is never closed goes to the end of the line.
+fn quoted_bytes(text: &[u8]) -> usize {
+    let behind = text.iter().skip(1).position(|&b| b == b'"');
+    behind.map_or(text.len(), |at| at + 2)
 }
 
 /// How many characters a text has: its bytes, but for UTF-8's continuation bytes (RFC 3629).

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt::Arguments;
 
 use super::diagnostic::{Diagnostic, Parsed};
-use super::line::{Line, Word};
+use super::line::{Line, Word, split};
 use super::program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
 use crate::bstate::{self, State};
 use crate::units::{Lba, SectorCount};
@@ -41,23 +41,34 @@ const MAX_DIAGNOSTICS: usize = 100;
 /// # Errors
 /// All that is wrong with it, in the order of its lines.
 pub fn parse(text: &str) -> Result<Program, Vec<Diagnostic>> {
+    // All words of the file, and for each statement its line and where its words begin.
+    let mut words = Vec::new();
+    let mut statements = Vec::new();
     let mut parser = Parser::default();
-    let mut lines = Vec::new();
     for (n, text) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        if text.len() > MAX_LINE_BYTES || lines.len() > MAX_STATEMENTS {
-            let message = format_args!("a line of {} bytes, after {} statements", text.len(), lines.len());
+        if text.len() > MAX_LINE_BYTES || statements.len() > MAX_STATEMENTS {
+            let message = format_args!("a line of {} bytes, after {} statements", text.len(), statements.len());
             let help = format_args!("write at most {MAX_STATEMENTS} statements, in lines of {MAX_LINE_BYTES} bytes");
             parser.add(Diagnostic::new(n + 1, 1, 1, message, help));
             return Err(parser.diagnostics);
         }
-        match Line::split(n + 1, text) {
-            Ok(line) if line.words.is_empty() => {}
-            Ok(line) => lines.push(line),
-            Err(diagnostic) => parser.add(diagnostic),
+        let first = words.len();
+        match split(n + 1, text, &mut words) {
+            Ok(()) if words.len() == first => {}
+            Ok(()) => statements.push((n + 1, first)),
+            Err(diagnostic) => {
+                words.truncate(first);
+                parser.add(diagnostic);
+            }
         }
     }
+    let ends = statements.iter().skip(1).map(|&(_, first)| first).chain([words.len()]);
+    let lines = statements
+        .iter()
+        .zip(ends)
+        .map(|(&(number, first), end)| Line::new(number, words.get(first..end).unwrap_or_default()));
     let declares = |line: &Line<'_>| line.peek().is_some_and(|w| DECLARATIONS.iter().any(|d| w.is(d)));
-    let (declarations, steps): (Vec<Line<'_>>, Vec<Line<'_>>) = lines.into_iter().partition(declares);
+    let (declarations, steps): (Vec<Line<'_>>, Vec<Line<'_>>) = lines.partition(declares);
     parser.declarations(declarations);
     parser.steps(steps);
     parser.whole();
@@ -65,16 +76,16 @@ pub fn parse(text: &str) -> Result<Program, Vec<Diagnostic>> {
 }
 
 #[derive(Default)]
-struct Parser {
+struct Parser<'t> {
     program: Program,
     /// Labels with the step they stand at.
-    labels: Vec<(String, usize)>,
+    labels: Vec<(&'t str, usize)>,
     /// The line of the last step.
     last_line: usize,
     diagnostics: Vec<Diagnostic>,
 }
 
-impl Parser {
+impl<'t> Parser<'t> {
     fn note<T>(&mut self, parsed: Parsed<T>) -> Option<T> {
         parsed.map_err(|d| self.add(d)).ok()
     }
@@ -92,7 +103,7 @@ impl Parser {
         let mut versions = 0;
         // Disks before partitions, which name them.
         for wanted in DECLARATIONS {
-            for mut line in lines.iter().filter(|l| l.peek().is_some_and(|w| w.is(wanted))).map(|l| l.again()) {
+            for mut line in lines.iter().filter(|l| l.peek().is_some_and(|w| w.is(wanted))).copied() {
                 line.take();
                 let parsed = match wanted {
                     "logic" => {
@@ -272,32 +283,28 @@ impl Parser {
 
     fn disk_named(&self, line: &mut Line<'_>) -> Parsed<DiskIndex> {
         let word = line.need("a disk's name")?;
-        let names = self.disk_names();
-        names.iter().position(|&n| n == word.text).map(DiskIndex).ok_or_else(|| line.unknown(&word, "disk", &names))
+        let found = self.program.disks.iter().position(|d| d.name == word.text);
+        found.map(DiskIndex).ok_or_else(|| line.unknown(&word, "disk", &self.disk_names()))
     }
 
     fn partition_named(&self, line: &mut Line<'_>) -> Parsed<PartitionIndex> {
         let word = line.need("a partition's name")?;
-        let names = self.partition_names();
-        names
-            .iter()
-            .position(|&n| n == word.text)
-            .map(PartitionIndex)
-            .ok_or_else(|| line.unknown(&word, "partition", &names))
+        let found = self.program.partitions.iter().position(|p| p.name == word.text);
+        found.map(PartitionIndex).ok_or_else(|| line.unknown(&word, "partition", &self.partition_names()))
     }
 
     #[inline(never)]
-    fn steps(&mut self, mut lines: Vec<Line<'_>>) {
+    fn steps(&mut self, mut lines: Vec<Line<'t>>) {
         let mut labels = Vec::new();
         for (n, line) in lines.iter_mut().enumerate() {
             let label = label(line);
             if let Some(word) = &label {
-                if self.labels.iter().any(|(l, _)| *l == word.text) {
+                if self.step_at(word.text).is_some() {
                     let help = format_args!("give every step a label of its own");
                     let twice = line.wrong(word, format_args!("label `{}` stands twice", word.text), help);
                     self.add(twice);
                 }
-                self.labels.push((word.text.to_string(), n));
+                self.labels.push((word.text, n));
             }
             labels.push(label);
         }
@@ -343,15 +350,20 @@ impl Parser {
 
     fn label_named(&self, line: &mut Line<'_>) -> Parsed<usize> {
         let word = line.need("a label")?;
-        let found = self.labels.iter().find(|(l, _)| *l == word.text).map(|&(_, at)| at);
-        found.ok_or_else(|| {
-            let labels: Vec<&str> = self.labels.iter().map(|(l, _)| l.as_str()).collect();
+        self.step_at(word.text).ok_or_else(|| {
+            let labels: Vec<&str> = self.labels.iter().map(|&(l, _)| l).collect();
             line.unknown(&word, "label", &labels)
         })
     }
 
+    /// The step with this label. Labels are mostly numbers of one length, whose last digit differs first.
+    fn step_at(&self, label: &str) -> Option<usize> {
+        let last = label.as_bytes().last();
+        self.labels.iter().find(|(l, _)| l.as_bytes().last() == last && *l == label).map(|&(_, at)| at)
+    }
+
     fn verb(&self, line: &mut Line<'_>, word: &Word<'_>) -> Parsed<Verb> {
-        match word.text.to_ascii_lowercase().as_str() {
+        match VERBS.into_iter().chain(LATER).find(|v| word.is(v)).unwrap_or_default() {
             "verify" if line.take_if("images") => Ok(Verb::VerifyImages),
             "verify" if line.take_if("mbr") => self.of_disk(line).map(Verb::VerifyMbr),
             "verify" => {
@@ -500,11 +512,15 @@ fn label<'t>(line: &mut Line<'t>) -> Option<Word<'t>> {
 
 /// A step's words up to `else`, one space apart: as the log shows it.
 fn written(words: &[Word<'_>]) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(words.iter().map(|w| w.text.len() + 3).sum());
     for word in words.iter().take_while(|w| !w.is("else")) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
         let quote = if word.quoted { "\"" } else { "" };
-        let space = if text.is_empty() { "" } else { " " };
-        text.extend([space, quote, word.text, quote]);
+        text.push_str(quote);
+        text.push_str(word.text);
+        text.push_str(quote);
     }
     text
 }

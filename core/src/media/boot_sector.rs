@@ -36,6 +36,12 @@ pub fn has_bpb(sector: &[u8; SECTOR]) -> bool {
         && (media == 0xF0 || media >= 0xF8)
 }
 
+/// Whether it is NTFS's, whose parameter block looks like FAT's ("NTFS.com: NTFS Partition Boot Sector", OEM ID).
+#[must_use]
+pub fn is_ntfs(sector: &[u8; SECTOR]) -> bool {
+    sector[3..11] == *b"NTFS    "
+}
+
 /// Fills in what the boot code of FAT and NTFS takes from its own sector: the hidden sectors (where
 /// the partition begins) and the drive number. Images carry neither rightly, since the same image
 /// stands at several places. In memory only; the disk keeps the image's bytes.
@@ -43,7 +49,7 @@ pub fn has_bpb(sector: &[u8; SECTOR]) -> bool {
 /// FAT32 keeps the drive number at 40h, FAT12/16 and NTFS at 24h; NT's FAT32 code takes the drive
 /// from there and not from DL.
 pub fn adapt(sector: &mut [u8; SECTOR], start: u32, drive: u8) {
-    let ntfs = sector[3..11] == *b"NTFS    ";
+    let ntfs = is_ntfs(sector);
     if !ntfs && !has_bpb(sector) {
         return;
     }

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use crate::bytes::{u8_at, u16_at, u32_at, u64_split};
+use crate::bytes::{put_u32, u8_at, u16_at, u32_at, u64_split};
 use crate::media::filesystem::{FileMap, FileStart, FsError, MAX_PIECES, Volume, read};
 use crate::units::{Offset, SECTOR, SectorCount};
 
@@ -73,6 +73,30 @@ impl Inode {
         }
         Ok(self)
     }
+}
+
+/// Gives both sectors of a superblock the checksum that they need together; whether it was another one.
+///
+/// With METADATA_CSUM (s_feature_ro_compat, bit 400h) the last four bytes are the CRC-32C of all before them,
+/// begun with ones and not inverted at the end ("Checksums"); else they mean nothing.
+pub fn sign_superblock(first: &[u8], second: &mut [u8]) -> bool {
+    let (Some(first), Some(second)) = (first.first_chunk::<SECTOR>(), second.first_chunk_mut::<SECTOR>()) else {
+        return false;
+    };
+    if u32_at(first, 0x64) & 0x400 == 0 {
+        return false;
+    }
+    let mut crc = u32::MAX;
+    for byte in first.iter().chain(&second[..SECTOR - 4]) {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            // The polynomial of RFC 3720, section 12.1, its bits in reverse.
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0x82F6_3B78 } else { 0 };
+        }
+    }
+    let before = u32_at(second, SECTOR - 4);
+    put_u32(second, SECTOR - 4, crc);
+    before != crc
 }
 
 impl Ext {

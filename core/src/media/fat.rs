@@ -69,7 +69,7 @@ impl Fat {
     pub fn open(volume: &mut dyn Volume) -> Result<Self, FsError> {
         let mut sector = [0; SECTOR];
         read(volume, Offset(0), &mut sector)?;
-        if !boot_sector::has_bpb(&sector) {
+        if boot_sector::is_ntfs(&sector) || !boot_sector::has_bpb(&sector) {
             return Err(FsError::Unknown);
         }
         let fat = Self::parse(&sector, volume.length().0)?;

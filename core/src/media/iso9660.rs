@@ -13,7 +13,7 @@ use crate::machine::{IoError, Machine};
 use crate::units::{CD_SECTOR, CdSector};
 
 /// The primary volume descriptor's sector (section 6.2.1: after 16 sectors of system area).
-const PRIMARY_VOLUME_DESCRIPTOR: CdSector = CdSector(16);
+pub(crate) const PRIMARY_VOLUME_DESCRIPTOR: CdSector = CdSector(16);
 /// The largest directory that is read: 256 KiB, some 5,000 files.
 const MAX_DIRECTORY_BYTES: u32 = 256 * 1024;
 /// A file longer than 4 GiB has several records (section 6.5.1); this many cover 64 GiB and more.
@@ -167,6 +167,11 @@ impl Iso {
         data.truncate(bytes);
         Ok(data)
     }
+}
+
+/// How many sectors the volume has, by its primary volume descriptor (section 8.4.8).
+pub(crate) fn volume_sectors(descriptor: &[u8]) -> u32 {
+    u32_at(descriptor, 80)
 }
 
 /// A directory's bytes.

@@ -9,7 +9,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::logic::{PartitionIndex, Step};
+use crate::machine::{IoError, Machine};
+use crate::media::ext::sign_superblock;
 use crate::media::filesystem::Filesystem;
+use crate::media::kind::Kind;
 use crate::media::region::Region;
 use crate::steps::progress::Progress;
 use crate::steps::seal::{Damage, MOST};
@@ -36,6 +39,9 @@ struct Healing<'t> {
 /// At most so many of them are told one by one: each costs a look into the seal's names, and a line has an end.
 const TOLD: usize = 3;
 
+/// A FAT boot sector and an ext superblock stand before this sector.
+const BEGINNING: u64 = 4;
+
 impl Context<'_> {
     /// `heal P [from Q]`
     ///
@@ -48,26 +54,62 @@ impl Context<'_> {
         // present form, and what was typed in it must not be.
         self.load_states();
         let sibling = from.map(|q| (self.program.partition(q).name.clone(), self.region(q)));
-        let mut damage = match self.take_damage(partition) {
-            Some(damage) => damage,
-            None => self.look_for_damage(step, partition, &target)?,
-        };
-        let image = self.image_of(partition);
-        let image = image.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
+        let found = self.take_damage(partition);
+        let table = self.image_of(partition);
+        let image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
         let (entry, from_sibling, from_cd, failed, failures) = (None, 0, 0, Vec::new(), 0);
         let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, failed, failures };
+        let mut damage = match found {
+            Some(damage) => damage,
+            None => {
+                self.mend_beginning(&mut healing);
+                healing.image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
+                healing.entry = None;
+                self.look_for_damage(step, partition, &target)?
+            }
+        };
         let name = &self.program.partition(partition).name;
         self.mend_all(step, name, &mut damage, &mut healing)?;
         self.after_healing(&damage, &target);
         let Healing { sibling, from_sibling, from_cd, mut failed, failures, .. } = healing;
         let mended = count(sibling.as_ref().map(|(name, _)| name), from_sibling, from_cd);
         if failed.is_empty() {
-            return Ok(mended);
+            // What the seal leaves out may be wrong as well: a filesystem that says itself that it has errors.
+            return self
+                .basics(partition, &target)
+                .map(|_| mended.clone())
+                .map_err(|why| format!("{why}; mended: {mended}"));
         }
         if failures > failed.len() {
             failed.push(format!("and {} more ranges", failures - failed.len()));
         }
         Err(format!("{}; mended: {mended}", failed.join("; ")))
+    }
+
+    /// Where the filesystem is not recognised, the seal in it is out of reach. Its first sectors are what was
+    /// shipped, whatever was changed since; so they are mended first, and then its own seal counts for the rest.
+    #[inline(never)]
+    fn mend_beginning(&mut self, healing: &mut Healing<'_>) {
+        let target = healing.target;
+        if Filesystem::open(&mut target.volume(self.machine)).is_ok() {
+            return;
+        }
+        let Ok((table, _)) = &healing.image else { return };
+        let mut entries = table.entries();
+        // A table that is damaged and a range that can't be mended are found again, and told, afterwards.
+        while let Ok(Some(entry)) = entries.next(self.machine) {
+            if entry.first >= BEGINNING {
+                return;
+            }
+            if !entry.protected || !matches!(entry.kind, Kind::FatBoot | Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
+                continue;
+            }
+            let Some(content) = self.buffers.both().0.get_mut(..entry.bytes()) else { return };
+            let read = target.read(self.machine, Offset(entry.first), content);
+            if read.is_err() || !entry.matches(content) {
+                let _ = self.mend(&entry, healing);
+            }
+        }
     }
 
     /// All that differs, where no `verify` has found it out just before.
@@ -106,24 +148,34 @@ impl Context<'_> {
         damage: &mut Damage,
         healing: &mut Healing<'_>,
     ) -> Result<(), String> {
+        let begins = |entry: &&Entry| entry.first == 0;
+        let boot_sector = damage.entries.iter().find(begins).copied();
         loop {
             let bytes = |entries: &[Entry]| entries.iter().map(|e| e.bytes() as u64).sum();
             let mut progress = Progress::begin(self.machine, step, name, bytes(&damage.entries));
-            for entry in &damage.entries {
-                if let Err(why) = self.mend(entry, healing) {
-                    healing.failures += 1;
-                    if healing.failures <= TOLD {
-                        let place = self.describe(&damage.seal, entry);
-                        healing.failed.push(format!("{place}: {why}"));
-                    }
-                }
+            for entry in damage.entries.iter().filter(|entry| !begins(entry)) {
+                self.mend_or_note(entry, &damage.seal, healing);
                 progress.advance(self.machine, entry.bytes() as u64);
             }
-            let (true, Some(last)) = (damage.more, damage.entries.last().copied()) else { return Ok(()) };
+            let (true, Some(last)) = (damage.more, damage.entries.last().copied()) else { break };
             let left = (damage.seal.header.sectors.0 - last.end()) * SECTOR as u64;
             let mut progress = Progress::begin(self.machine, step, name, left);
             (damage.entries, damage.more) =
                 self.differing(&healing.target, &damage.seal, last.end(), MOST, &mut progress)?;
+        }
+        // Last, so that a power cut leaves nothing bootable that was not so before and is mended in part.
+        if let Some(entry) = &boot_sector {
+            self.mend_or_note(entry, &damage.seal, healing);
+        }
+        Ok(())
+    }
+
+    fn mend_or_note(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>) {
+        let Err(why) = self.mend(entry, healing) else { return };
+        healing.failures += 1;
+        if healing.failures <= TOLD {
+            let place = self.describe(seal, entry);
+            healing.failed.push(format!("{place}: {why}"));
         }
     }
 
@@ -159,12 +211,16 @@ impl Context<'_> {
         if !entry.matches(copy) {
             return Err("differs as well".to_string());
         }
-        target.write_using(self.machine, Offset(entry.first), content, copy).map_err(|e| e.to_string())
+        put(self.machine, target, entry, content, copy).map_err(|e| e.to_string())
     }
 
     fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
         let (image, cursor) = healing.image.as_mut().map_err(|why| why.clone())?;
-        // Both are in the order of the disk, so one pass over the image's table is enough.
+        // Both are in the order of the disk, so one pass over the image's table is enough for all but the
+        // boot sector.
+        if healing.entry.is_some_and(|e| e.first > entry.first) {
+            (*cursor, healing.entry) = (image.entries(), None);
+        }
         while healing.entry.is_none_or(|e| e.first < entry.first) {
             match cursor.next(self.machine)? {
                 Some(next) => healing.entry = Some(next),
@@ -175,7 +231,11 @@ impl Context<'_> {
             return Err("the CD's image is not what was sealed".to_string());
         };
         let (content, back) = self.buffers.chunk(self.machine, image, &wanted)?;
-        healing.target.write_using(self.machine, Offset(entry.first), content, back).map_err(|e| e.to_string())
+        let written = put(self.machine, &healing.target, entry, content, back).map_err(|e| e.to_string());
+        if entry.kind == Kind::ExtSuperblockEnd {
+            self.buffers.forget();
+        }
+        written
     }
 
     /// Where the CD's seal was the measure, the partition is what was shipped, and a seal in it that says
@@ -213,11 +273,60 @@ impl Context<'_> {
     }
 }
 
+/// Writes a range that is what the seal says.
+fn put(
+    machine: &mut dyn Machine,
+    target: &Region,
+    entry: &Entry,
+    content: &mut [u8],
+    back: &mut [u8],
+) -> Result<(), IoError> {
+    if matches!(entry.kind, Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
+        fit_superblock(machine, target, entry, content)?;
+    }
+    // What follows the boot sector comes before it, for the reason that it comes last of all.
+    if entry.first == 0
+        && let Some((boot_sector, rest)) = content.split_at_mut_checked(SECTOR).filter(|(_, rest)| !rest.is_empty())
+    {
+        target.write_using(machine, Offset(1), rest, back)?;
+        return target.write_using(machine, Offset(0), boot_sector, back);
+    }
+    target.write_using(machine, Offset(entry.first), content, back)
+}
+
+/// Half of an ext superblock comes from elsewhere, and the other half stays; bytes that do not count may differ
+/// between the two, but the checksum in the second half is over both. It is written before the first half, so
+/// that after a power cut the seal still finds that one damaged.
+#[inline(never)]
+fn fit_superblock(
+    machine: &mut dyn Machine,
+    target: &Region,
+    entry: &Entry,
+    content: &mut [u8],
+) -> Result<(), IoError> {
+    let is_first = entry.kind == Kind::ExtSuperblock;
+    let at = if is_first { entry.first.saturating_add(1) } else { entry.first.saturating_sub(1) };
+    let mut other = [0; SECTOR];
+    // A half that can't be read is damaged as well, and has its own turn.
+    if target.read(machine, Offset(at), &mut other).is_err() {
+        return Ok(());
+    }
+    if !is_first {
+        sign_superblock(&other, content);
+    } else if sign_superblock(content, &mut other) {
+        target.write(machine, Offset(at), &other)?;
+    }
+    Ok(())
+}
+
 /// How many ranges came from where.
 fn count(sibling: Option<&String>, from_sibling: usize, from_cd: usize) -> String {
-    match (sibling, from_sibling + from_cd) {
-        (_, 0) => "nothing differs".to_string(),
-        (Some(name), all) => format!("{all} ranges: {from_sibling} from {name}, {from_cd} from the CD"),
-        (None, all) => format!("{all} ranges from the CD"),
+    let all = from_sibling + from_cd;
+    let ranges = format!("{all} range{}", if all == 1 { "" } else { "s" });
+    match (sibling, from_sibling, from_cd) {
+        (_, 0, 0) => "nothing differs".to_string(),
+        (Some(name), _, 0) => format!("{ranges}: from {name}"),
+        (Some(name), 1.., _) => format!("{ranges}: {from_sibling} from {name}, {from_cd} from the CD"),
+        _ => format!("{ranges}: from the CD"),
     }
 }

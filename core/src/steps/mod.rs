@@ -101,6 +101,7 @@ impl<'m> Context<'m> {
     /// # Errors
     /// As [`Context::claim`].
     pub fn claim_anew(&mut self, disk: DiskIndex) -> Result<Claim, String> {
+        self.machine.forget();
         let claim = disks::find(self.machine, self.program, disk)?;
         let mut slots = self.program.disk_indexes().zip(&mut self.claims);
         if let Some((_, slot)) = slots.find(|(d, _)| *d == disk) {

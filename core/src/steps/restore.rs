@@ -57,8 +57,8 @@ impl Context<'_> {
             self.take_back(before);
             return Err(why);
         }
-        self.restore(step, &images, &partitions)?;
-        self.write_mbr(&claim, &mbr)
+        let remark = self.restore(step, &images, &partitions)?;
+        self.write_mbr(&claim, &mbr).map(|_| remark)
     }
 
     /// `restore P`
@@ -88,7 +88,8 @@ impl Context<'_> {
     fn restore(&mut self, step: &Step, images: &[Image], partitions: &[PartitionIndex]) -> Outcome {
         self.forget_damage();
         let written = self.write_images(step, images)?;
-        let remark = self.settle(partitions)?;
+        let homeless = images.iter().all(|image| image.table.header.state.is_none());
+        let remark = self.settle(partitions, homeless)?;
         for written in written {
             for target in &written.targets {
                 let failed = |e| format!("{}, sector 0 of it: {e}", target.name);
@@ -222,9 +223,10 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The rewritten partitions are OK now (266), and all copies say so.
+    /// The rewritten partitions are OK now (266), and all copies say so; if they are `homeless`, which no
+    /// filesystem known here is, there need not be any.
     #[inline(never)]
-    fn settle(&mut self, partitions: &[PartitionIndex]) -> Outcome {
+    fn settle(&mut self, partitions: &[PartitionIndex], homeless: bool) -> Outcome {
         self.find_copies_again();
         let Some(states) = &mut self.states else { return Err("bstate.txt was not read".to_string()) };
         for &partition in partitions {
@@ -233,7 +235,10 @@ impl Context<'_> {
                 *recorded = bstate::Partition::ok(name);
             }
         }
-        self.write_states()
+        match self.write_states() {
+            Err(why) if homeless => Ok(why),
+            written => written,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::bstate::{self, Parsed, Record, State};
+use crate::bstate::{self, BEFORE, Parsed, Record, State};
 use crate::event::Event;
 use crate::logic::{PartitionIndex, Program, Step, Verb};
 use crate::media::filesystem::Filesystem;
@@ -69,7 +69,8 @@ impl Context<'_> {
         let Some(old) = self.states.take() else { return };
         self.load_states();
         if let (Some(states), true) = (&mut self.states, old.known) {
-            (states.record, states.known, states.stale) = (old.record, true, true);
+            states.stale |= old.stale || !states.known || states.record != old.record;
+            (states.record, states.known) = (old.record, true);
         }
     }
 
@@ -237,13 +238,16 @@ impl Context<'_> {
         let name = &self.program.partition(partition).name;
         let boot = boot_that_follows(self.program, at, partition);
         let finding = self.finding(partition).map(ToString::to_string);
+        let set = || self.program.steps().get(at).map(|s| format!("{} set {state}", name_of(s))).unwrap_or_default();
         let why = match (boot, &finding) {
-            (Some(boot), _) if boot.label == "-" => format!("{} begun, not confirmed", boot.text),
-            (Some(boot), _) => format!("{} boot begun, not confirmed", boot.label),
-            (None, Some(finding)) => finding.clone(),
-            (None, None) => {
-                self.program.steps().get(at).map(|s| format!("{} set {state}", name_of(s))).unwrap_or_default()
+            (Some(boot), finding) => {
+                let boot = if boot.label == "-" { &boot.text } else { &format!("{} boot", boot.label) };
+                // What was found and then mended is told as well: a disk that goes bad shows itself so.
+                let before = finding.as_ref().map(|found| format!("{BEFORE}{found}")).unwrap_or_default();
+                format!("{boot} begun, not confirmed{before}")
             }
+            (None, Some(finding)) => finding.clone(),
+            (None, None) => set(),
         };
         if let Some(states) = &mut self.states {
             states.known = true;

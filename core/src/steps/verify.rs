@@ -46,6 +46,9 @@ impl Context<'_> {
     /// The first thing that is damaged or unreadable.
     pub fn verify_partition(&mut self, step: &Step, partition: PartitionIndex, quick: bool) -> Outcome {
         let region = self.region(partition)?;
+        if !quick {
+            self.machine.forget();
+        }
         let filesystem = self.basics(partition, &region)?;
         let name = filesystem.as_ref().map_or("unknown filesystem", Filesystem::name);
         if quick {
@@ -54,6 +57,9 @@ impl Context<'_> {
         let Some(seal) = self.seal_of(partition, &region, filesystem.as_ref())? else {
             return Ok(format!("{name}, nothing sealed"));
         };
+        if seal.header.protected == 0 {
+            return Ok(name.to_string());
+        }
         let by = if seal.is_image() { "as on the CD" } else { "as sealed" };
         let remark = format!("{name}, {} {by}", SectorCount(seal.header.protected));
         self.verify_ranges(step, partition, &region, seal)?;
@@ -62,7 +68,7 @@ impl Context<'_> {
 
     /// A partition's boot sector and filesystem basics: a handful of sectors. Nothing where it holds
     /// something that is neither FAT nor ext, and is meant to.
-    fn basics(&mut self, partition: PartitionIndex, region: &Region) -> Result<Option<Filesystem>, String> {
+    pub(crate) fn basics(&mut self, partition: PartitionIndex, region: &Region) -> Result<Option<Filesystem>, String> {
         let mut sector = [0; SECTOR];
         region.read(self.machine, Offset(0), &mut sector).map_err(|e| format!("boot sector unreadable: {e}"))?;
         let filesystem = Filesystem::open(&mut region.volume(self.machine));

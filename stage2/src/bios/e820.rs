@@ -23,6 +23,9 @@ struct Entry {
 const _: () = assert!(size_of::<Entry>() == 24);
 
 impl Entry {
+    /// One that covers nothing.
+    const EMPTY: Self = Self { base: 0, length: 0, kind: 0, attributes: 1 };
+
     /// Memory that is free to use is type 1; everything else is not.
     fn is_free(self) -> bool {
         self.kind == 1
@@ -43,9 +46,8 @@ pub fn end_of_memory() -> u32 {
 /// one call to the next, and the signature is checked at each: BIOSes lose both half way.
 fn entry(continuation: u32) -> Option<(Entry, u32)> {
     let buffer = BIOS_SCRATCH as *mut Entry;
-    let empty = Entry { base: 0, length: 0, kind: 0, attributes: 1 };
     // SAFETY: the scratch area is ours, and long enough; the call below fills it.
-    unsafe { buffer.write_volatile(empty) }
+    unsafe { buffer.write_volatile(Entry::EMPTY) }
     let out =
         call(0x15, &Regs { ebx: continuation, ecx: 24, edx: SIGNATURE, edi: BIOS_SCRATCH, ..Regs::service(0xE820) });
     if out.carry() || out.eax != SIGNATURE || !(20..=24).contains(&out.ecx) {
@@ -55,38 +57,43 @@ fn entry(continuation: u32) -> Option<(Entry, u32)> {
     Some((unsafe { buffer.read_volatile() }, out.ebx))
 }
 
-/// Calls `each` for all entries of the map.
-fn for_each(mut each: impl FnMut(Entry)) {
-    let mut continuation = 0;
+/// The map's entries that cover anything.
+fn entries(into: &mut [Entry; MAX_ENTRIES]) -> &[Entry] {
+    let (mut count, mut continuation) = (0, 0);
     for _ in 0..MAX_ENTRIES {
-        let Some((found, next)) = entry(continuation) else { return };
+        let Some((found, next)) = entry(continuation) else { break };
         if found.length != 0 {
-            each(found);
+            into[count] = found;
+            count += 1;
         }
         if next == 0 {
-            return;
+            break;
         }
         continuation = next;
     }
+    &into[..count]
 }
 
 /// From the map: grow from 1 MiB through whatever is free, then cut at whatever is not. Entries may
 /// overlap and come in any order, so growing takes a pass for each step; a few are enough.
+#[inline(never)]
 fn by_map() -> Option<u32> {
+    let mut room = [Entry::EMPTY; MAX_ENTRIES];
+    let map = entries(&mut room);
     let start = u64::from(HEAP);
     let mut end = start;
     for _ in 0..4 {
-        for_each(|found| {
-            if found.is_free() && found.base <= end && found.end() > end {
-                end = found.end();
+        for found in map.iter().filter(|found| found.is_free()) {
+            if found.base <= end {
+                end = end.max(found.end());
             }
-        });
+        }
     }
-    for_each(|found| {
-        if !found.is_free() && found.end() > start && found.base < end {
+    for found in map.iter().filter(|found| !found.is_free() && found.end() > start) {
+        if found.base < end {
             end = found.base.max(start);
         }
-    });
+    }
     let end = end.min(0xFFFF_F000);
     (end > start).then(|| u32::try_from(end).unwrap_or(HEAP))
 }

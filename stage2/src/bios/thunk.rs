@@ -2,8 +2,10 @@
 
 use super::a20;
 use super::regs::Regs;
+use crate::console;
 use crate::cpu::{EXCEPTION_TABLE, exception};
 use crate::memory::{BOOT_SECTOR, PACKED, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2};
+use crate::panic::die;
 use core::arch::global_asm;
 use x86_64::registers::control::Cr0Flags;
 use x86_64::structures::gdt::DescriptorFlags;
@@ -75,13 +77,17 @@ pub(super) fn call_raw(interrupt: u8, regs: &Regs) -> Regs {
         s2_bios_call(u32::from(interrupt));
         (&raw const s2_regs).read()
     };
-    assert!(canaries_live(), "a stack overflowed in INT {interrupt:02X}h");
+    if !canaries_live() {
+        die(format_args!("a stack overflowed in INT {interrupt:02X}h"));
+    }
     out
 }
 
-/// Calls the BIOS.
+/// Calls the BIOS. Everything that takes long goes through here, so the serial port is fed here.
 pub fn call(interrupt: u8, regs: &Regs) -> Regs {
+    console::feed();
     let out = call_raw(interrupt, regs);
+    console::feed();
     // Some BIOS services switch the address line off that makes memory above 1 MiB visible, and our
     // heap is there.
     if !a20::is_on() {
