@@ -22,6 +22,9 @@ pub const SPEEDS: [u64; 2] = [100_000_000, 50_000_000];
 /// Where a BIOS puts a boot sector, and a boot image without emulation.
 pub const BOOT_SECTOR: u64 = 0x7C00;
 
+/// Starts that may fail for want of a port.
+const STARTS: u8 = 10;
+
 /// What the machine is made of.
 pub struct Machine<'a> {
     /// The CD, on the second channel.
@@ -61,12 +64,27 @@ impl Machine<'_> {
         let folder = tools::fresh(&format!("bochs/{name}-{}", ips / 1_000_000));
         // Its configuration can't quote a path.
         symlink(self.cd, folder.join("cd.iso")).expect("target can be written");
-        tools::copy(self.disk, &folder.join("disk.img"));
         fs::write(folder.join("bochsrc"), self.configuration(ips)).expect("target can be written");
+        // Its screen is a network port, and 50 of them are all that it looks at.
+        for _ in 0..STARTS {
+            let mut bochs = self.spawn(&folder);
+            if bochs.prompt().is_ok() {
+                return bochs;
+            }
+            if !bochs.log().contains("RFB could not bind") {
+                bochs.fail("it did not start");
+            }
+            thread::sleep(Duration::from_secs(2));
+        }
+        panic!("Bochs finds no free port from 5900 to 5949");
+    }
+
+    fn spawn(&self, folder: &Path) -> Bochs {
+        tools::copy(self.disk, &folder.join("disk.img"));
         let noise = fs::File::create(folder.join("stderr.txt")).expect("target can be written");
         let mut child = Command::new("bochs-bin")
             .args(["-q", "-f", "bochsrc"])
-            .current_dir(&folder)
+            .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(noise)
@@ -83,9 +101,8 @@ impl Machine<'_> {
             }
         });
         let input = child.stdin.take().expect("it is piped");
-        let mut bochs = Bochs { child, input, output, end: Instant::now() + self.limit, folder, said: String::new() };
-        bochs.answer();
-        bochs
+        let (end, folder) = (Instant::now() + self.limit, folder.to_path_buf());
+        Bochs { child, input, output, end, folder, said: String::new() }
     }
 
     /// SeaBIOS, so that IDE disk and CD work as they do in QEMU.
@@ -174,38 +191,39 @@ impl Bochs {
         self.serial()
     }
 
-    /// Waits for the prompt.
+    /// What is said up to the next prompt.
     fn answer(&mut self) -> String {
-        self.said.clear();
-        loop {
-            let left = self.end.saturating_duration_since(Instant::now());
-            let Ok(bytes) = self.output.recv_timeout(left) else {
-                let why = if left.is_zero() { "its time is over" } else { "it ended, or said nothing more" };
-                self.fail(why)
-            };
-            self.said.push_str(&String::from_utf8_lossy(&bytes));
-            if self
-                .said
-                .trim_end()
-                .rsplit('\n')
-                .next()
-                .is_some_and(|line| line.starts_with("<bochs:") && line.ends_with('>'))
-            {
-                return self.said.clone();
-            }
+        if let Err(why) = self.prompt() {
+            self.fail(why);
         }
+        self.said.clone()
+    }
+
+    /// Waits for the prompt; why it does not come.
+    fn prompt(&mut self) -> Result<(), &'static str> {
+        self.said.clear();
+        while !self.said.trim_end().rsplit('\n').next().is_some_and(is_prompt) {
+            let left = self.end.saturating_duration_since(Instant::now());
+            let ended = if left.is_zero() { "its time is over" } else { "it ended, or said nothing more" };
+            let bytes = self.output.recv_timeout(left).map_err(|_| ended)?;
+            self.said.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("bochs.log")).unwrap_or_default()
     }
 
     fn fail(&mut self, what: &str) -> ! {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let serial = self.serial();
-        let log = fs::read_to_string(self.folder.join("bochs.log")).unwrap_or_default();
         panic!(
             "Bochs in {}: {what}\n--- the debugger\n{}\n--- bochs.log\n{}\n--- the serial line\n{}",
             self.folder.display(),
             tail(&self.said, 10),
-            tail(&log, 10),
+            tail(&self.log(), 10),
             tail(&serial, 30)
         );
     }
@@ -215,7 +233,9 @@ impl Drop for Bochs {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_file(self.folder.join("disk.img"));
+        for file in ["disk.img", "disk.img.lock"] {
+            let _ = fs::remove_file(self.folder.join(file));
+        }
     }
 }
 
@@ -231,6 +251,11 @@ impl Registers {
             .and_then(|(_, low)| u32::from_str_radix(low, 16).ok())
             .unwrap_or_else(|| panic!("no {name} in {}", self.0))
     }
+}
+
+/// `<bochs:3>`
+fn is_prompt(line: &str) -> bool {
+    line.starts_with("<bochs:") && line.ends_with('>')
 }
 
 /// `(0) Breakpoint 2, 0x00000000000fe3fe in ?? ()` and `Next at t=281922427`.
