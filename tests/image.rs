@@ -513,7 +513,7 @@ fn forge(forged: &mut Forged, random: &mut Random) {
     match random.below(20) {
         0 => header.sectors = SectorCount(lie),
         1 => header.chunks = lie,
-        2 => (header.names_at, header.chunks) = (header.names_at + 2048, header.chunks + 51),
+        2 => (header.names_at, header.chunks) = (header.names_at + 2048, header.chunks.wrapping_add(51)),
         3 => header.names_bytes = lie as u32,
         4 => header.file_bytes = lie,
         5 => header.described = lie,
