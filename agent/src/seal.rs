@@ -49,7 +49,7 @@ pub fn seal_at(point: &Path) -> Result<Sealed, String> {
     let file = &files[target];
     for _ in 0..TRIES {
         let (entries, names, sectors) = state(&device, &protect)?;
-        let new = table(sequence + 1, &entries, &names, sectors);
+        let new = table(sequence.saturating_add(1), &entries, &names, sectors);
         let written = |e: io::Error| format!("{}: {e}", file.display());
         if file.metadata().map_or(0, |m| m.len()) < new.len() as u64 {
             // Twice as long as now needed: the next seal may need more. This changes the filesystem.

@@ -120,6 +120,16 @@ impl Filesystem {
         }
     }
 
+    /// In how many sectors at once it gives room to files.
+    #[must_use]
+    pub fn unit(&self) -> u64 {
+        match self {
+            Self::Fat(fat) => fat.sectors_per_cluster,
+            Self::Ext(ext) => ext.block_sectors,
+        }
+        .max(1)
+    }
+
     /// Whether a file's place is certain: in ext, changes that are still in the journal may have moved it
     /// and given its blocks to another file.
     #[must_use]

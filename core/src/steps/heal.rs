@@ -31,6 +31,8 @@ struct Healing<'t> {
     entry: Option<Entry>,
     from_sibling: usize,
     from_cd: usize,
+    /// See [`Table::is_partial`].
+    partial: bool,
     /// The first ranges that could not be mended, and why; and how many there are in all.
     failed: Vec<String>,
     failures: usize,
@@ -58,7 +60,8 @@ impl Context<'_> {
         let table = self.image_of(partition);
         let image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
         let (entry, from_sibling, from_cd, failed, failures) = (None, 0, 0, Vec::new(), 0);
-        let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, failed, failures };
+        let partial = false;
+        let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, partial, failed, failures };
         let mut damage = match found {
             Some(damage) => damage,
             None => {
@@ -148,6 +151,7 @@ impl Context<'_> {
         damage: &mut Damage,
         healing: &mut Healing<'_>,
     ) -> Result<(), String> {
+        healing.partial = damage.seal.is_partial(self.machine);
         let begins = |entry: &&Entry| entry.first == 0;
         let boot_sector = damage.entries.iter().find(begins).copied();
         loop {
@@ -171,12 +175,40 @@ impl Context<'_> {
     }
 
     fn mend_or_note(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>) {
-        let Err(why) = self.mend(entry, healing) else { return };
+        let mended = match healing.partial && self.may_have_moved(entry, seal, &healing.target) {
+            false => self.mend(entry, healing),
+            true => Err("it may stand elsewhere now, and something else there".to_string()),
+        };
+        let Err(why) = mended else { return };
         healing.failures += 1;
         if healing.failures <= TOLD {
             let place = self.describe(seal, entry);
             healing.failed.push(format!("{place}: {why}"));
         }
+    }
+
+    /// Under `protect PATH` the system may have written a file anew, and given its old place to another one.
+    /// What boot code lives in has its place for good; of files, those in the root directory are looked up.
+    #[inline(never)]
+    fn may_have_moved(&mut self, entry: &Entry, seal: &Table, target: &Region) -> bool {
+        let names = seal.names_of(self.machine, entry.first, entry.end());
+        if names.is_empty() {
+            return true;
+        }
+        let mut sectors = u64::from(entry.sectors);
+        let Ok(filesystem) = Filesystem::open(&mut target.volume(self.machine)) else { return names.contains('/') };
+        for name in names.split(", ") {
+            let Some(file) = name.strip_prefix('/') else { continue };
+            let Ok(map) = filesystem.extents(&mut target.volume(self.machine), &file.to_ascii_lowercase()) else {
+                return true;
+            };
+            let inside = |&(at, n): &(Offset, u64)| {
+                let end = at.0.saturating_add(n.next_multiple_of(filesystem.unit())).min(entry.end());
+                end.saturating_sub(at.0.max(entry.first))
+            };
+            sectors = sectors.saturating_sub(map.runs.iter().map(inside).sum());
+        }
+        names.contains('/') && sectors > 0
     }
 
     fn mend(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {

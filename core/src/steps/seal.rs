@@ -53,7 +53,14 @@ impl Context<'_> {
         let mut newest: Option<Table> = None;
         for name in SEALS {
             let Ok(map) = filesystem.extents(&mut region.volume(self.machine), name) else { continue };
-            let Ok(Some(seal)) = Table::on_disk(self.machine, region, map, name) else { continue };
+            let seal = match Table::on_disk(self.machine, region, map, name) {
+                Ok(Some(seal)) => seal,
+                Ok(None) => continue,
+                Err(why) => {
+                    self.tell("-", "read seal", &Err(why));
+                    continue;
+                }
+            };
             if newest.as_ref().is_none_or(|other| other.header.sequence < seal.header.sequence) {
                 newest = Some(seal);
             }

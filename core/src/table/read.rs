@@ -132,6 +132,16 @@ impl Table {
         finder.names()
     }
 
+    /// Whether it protects some files only, so that nothing in it says where they stand now.
+    pub fn is_partial(&self, machine: &mut dyn Machine) -> bool {
+        let mut partial = false;
+        let _ = self.each_piece(machine, self.header.names_at, |piece| {
+            partial = piece.starts_with(b"protect \"");
+            false
+        });
+        partial
+    }
+
     /// Reads all names and compares their hash.
     ///
     /// # Errors
