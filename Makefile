@@ -59,7 +59,7 @@ host:
 	$(CARGO) build --workspace --release
 
 # bstate for the appliance: 32-bit, and static, because an initramfs has no libraries.
-$(BSTATE): $(wildcard agent/src/*.rs core/src/*.rs core/src/*/*.rs) Cargo.lock Cargo.toml
+$(BSTATE): $(wildcard agent/src/*.rs core/hot/src/*.rs core/src/*.rs core/src/*/*.rs) Cargo.lock Cargo.toml
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile agent -p bstate \
 	    -Zbuild-std=std,panic_abort --target i686-unknown-linux-gnu
 	@touch $@

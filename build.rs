@@ -46,7 +46,9 @@ fn main() {
     }
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(variable("OUT_DIR"));
-    for input in ["build.rs", "stage1", "stage2/src", "stage2/Cargo.toml", "linker", "core/src", "core/Cargo.toml"] {
+    for input in
+        ["build.rs", "stage1", "stage2/src", "stage2/Cargo.toml", "linker", "core/src", "core/hot", "core/Cargo.toml"]
+    {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     for name in ["CARGO", "RUSTC", "FEATURES"] {

@@ -381,7 +381,6 @@ fn no_restore_from_a_damaged_image_leaves_anything_bootable() {
 #[derive(Clone)]
 struct Forged {
     set: Set,
-    number: usize,
     begin: usize,
     header: Header,
     entries: Vec<Entry>,
@@ -393,7 +392,7 @@ impl Forged {
     fn new(set: &Set, number: usize) -> Self {
         let (begin, header, entries) = set.image_file(number);
         let bytes = set.iso[begin..begin + header.file_bytes as usize].to_vec();
-        Self { set: set.clone(), number, begin, header, entries, bytes }
+        Self { set: set.clone(), begin, header, entries, bytes }
     }
 
     /// Replaces the content of entry `n`'s pack by these bytes, which must not be longer.
@@ -836,14 +835,14 @@ fn an_image_and_a_cd_of_more_than_4_gib_are_read_to_their_end() {
     let mut pc = Pc::new(Arc::new(iso), vec![disk]);
     // Sectors of the file as sectors of the CD.
     let on_cd = |sector: u32| if sector < border { 40 + sector } else { second_at + sector - border };
-    for n in 1..4 {
-        for (sector, bytes) in (packs[n]..).zip(content(n as u8).chunks(2048)) {
+    for (n, pack) in packs.into_iter().enumerate().skip(1) {
+        for (sector, bytes) in (pack..).zip(content(n as u8).chunks(2048)) {
             pc.cd_far.insert(on_cd(sector), bytes.to_vec());
         }
     }
     assert_eq!(word(&pc.start()), "hold 4", "{:#?}", pc.lines);
-    for n in 0..4 {
-        let at = 8_000_000 + firsts[n];
+    for (n, first) in firsts.into_iter().enumerate() {
+        let at = 8_000_000 + first;
         assert!(pc.disks[0].bytes(at..at + 128) == content(n as u8), "chunk {n}");
     }
     // A bit at the very end.

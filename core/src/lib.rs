@@ -20,7 +20,6 @@ pub mod bytes;
 pub mod cache;
 pub mod disks;
 pub mod event;
-pub mod hash;
 pub mod layout;
 pub mod logic;
 pub mod machine;
@@ -30,4 +29,5 @@ pub mod steps;
 pub mod table;
 pub mod units;
 
+pub use knownstate_hot::hash;
 pub use run::run;

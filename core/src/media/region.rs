@@ -104,7 +104,7 @@ impl Region {
             return Ok(());
         }
         machine.read_disk(self.disk, lba, back)?;
-        if back == data { Ok(()) } else { Err(IoError::ReadBack) }
+        if knownstate_hot::same(back, data) { Ok(()) } else { Err(IoError::ReadBack) }
     }
 
     /// The same sectors as something that a filesystem can be looked for on.

@@ -81,7 +81,7 @@ impl Context<'_> {
                 .map_err(|why| format!("{why}; mended: {mended}"));
         }
         if failures > failed.len() {
-            failed.push(format!("and {} more ranges", failures - failed.len()));
+            failed.push(format!("and {} more", failures - failed.len()));
         }
         Err(format!("{}; mended: {mended}", failed.join("; ")))
     }

@@ -104,6 +104,7 @@ impl Context<'_> {
         let place = self.describe(&seal, &first);
         let count = match entries.len() {
             1 => String::new(),
+            2 => " and 1 more range".to_string(),
             all => format!(" and {} more ranges", all - 1),
         };
         if heals {

@@ -85,7 +85,7 @@ impl<'b> Buffers<'b> {
             return read(machine, image, place, self.output).map(|pack| pack.len());
         }
         let packed = read(machine, image, place, self.input)?;
-        lz4_flex::block::decompress_into(packed, self.output).map_err(|_| damaged(image, place, "it can't be unpacked"))
+        knownstate_hot::unpack(packed, self.output).ok_or_else(|| damaged(image, place, "it can't be unpacked"))
     }
 }
 
