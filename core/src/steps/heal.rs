@@ -66,8 +66,6 @@ impl Context<'_> {
             Some(damage) => damage,
             None => {
                 self.mend_beginning(&mut healing);
-                healing.image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
-                healing.entry = None;
                 self.look_for_damage(step, partition, &target)?
             }
         };

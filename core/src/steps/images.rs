@@ -1,7 +1,7 @@
 //! `verify images`, and which images a restore needs.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -88,5 +88,5 @@ impl Context<'_> {
 pub(crate) fn names(context: &Context<'_>, images: &[Image]) -> String {
     let names: Vec<&str> =
         images.iter().flat_map(|i| &i.partitions).map(|&p| context.program.partition(p).name.as_str()).collect();
-    names.join(" ").to_string()
+    names.join(" ")
 }
