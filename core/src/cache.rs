@@ -130,6 +130,14 @@ impl Machine for Cache<'_> {
         self.machine.forget();
     }
 
+    fn begin(&mut self, step: usize) -> bool {
+        let forget = self.machine.begin(step);
+        if forget {
+            self.forget();
+        }
+        forget
+    }
+
     fn now(&mut self) -> u64 {
         self.machine.now()
     }

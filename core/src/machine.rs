@@ -83,6 +83,12 @@ pub trait Machine {
     /// Forgets what was read of disks, for a machine that keeps it: what is read next comes from the disk.
     fn forget(&mut self) {}
 
+    /// The step at this place of the flow begins; whether what was read before is to be forgotten. For
+    /// simulators, which let one step fail at a time.
+    fn begin(&mut self, _step: usize) -> bool {
+        false
+    }
+
     /// Milliseconds since the program began.
     fn now(&mut self) -> u64;
 

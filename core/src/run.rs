@@ -65,6 +65,7 @@ fn follow(context: &mut Context<'_>) -> Ending {
     for _ in 0..MAX_STEPS {
         // The logic check sees to it that no flow runs past the last step.
         let Some(step) = program.steps().get(at) else { break };
+        context.machine.begin(at);
         match carry_out(context, at, step) {
             Next::Done(outcome) => {
                 tell(context, step, &outcome);
