@@ -133,7 +133,7 @@ impl Machine for Cache<'_> {
     fn begin(&mut self, step: usize) -> bool {
         let forget = self.machine.begin(step);
         if forget {
-            self.forget();
+            self.pieces.clear();
         }
         forget
     }
