@@ -326,6 +326,11 @@ impl<'t> Parser<'t> {
         let from = usize::from(label.is_some());
         let verb_word = line.need("a step")?;
         let verb = self.verb(line, &verb_word)?;
+        let allows_good = matches!(verb, Verb::RestoreDisk(_) | Verb::RestorePartition(_)) && line.take_if("allow");
+        if allows_good {
+            line.keyword("good")?;
+            line.keyword("copies")?;
+        }
         let text = written(&line.words[from..]);
         let otherwise = match line.take() {
             None => None,
@@ -345,7 +350,7 @@ impl<'t> Parser<'t> {
             _ => {}
         }
         let label = label.map_or("-", |w| w.text).to_string();
-        Ok(Step { label, text, verb, otherwise: otherwise.map(|(_, at)| at), line: line.number })
+        Ok(Step { label, text, verb, otherwise: otherwise.map(|(_, at)| at), line: line.number, allows_good })
     }
 
     fn label_named(&self, line: &mut Line<'_>) -> Parsed<usize> {

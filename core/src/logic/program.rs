@@ -15,6 +15,22 @@ pub struct DiskIndex(pub(super) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionIndex(pub(super) usize);
 
+impl DiskIndex {
+    /// Its number in the order of declaration, from 0.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.0
+    }
+}
+
+impl PartitionIndex {
+    /// Its number in the order of declaration, from 0.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// How large a declared disk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -150,6 +166,9 @@ pub struct Step {
     pub otherwise: Option<usize>,
     /// The line it stands on, from 1.
     pub line: usize,
+    /// Whether a `restore` says `allow good copies`: that it may destroy a copy which is whole and not Dirty.
+    /// Nothing to the loader; without it `knownstate check` refuses a flow in which that can happen.
+    pub allows_good: bool,
 }
 
 /// A checked logic.txt. Every index in it leads somewhere.

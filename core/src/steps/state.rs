@@ -281,7 +281,8 @@ impl Context<'_> {
 
 /// The `boot P` that comes right after a `set P`, if nothing but steps that decide nothing stands
 /// between: then the one write tells both that the partition is Dirty and that it is booting.
-fn boot_that_follows(program: &Program, at: usize, partition: PartitionIndex) -> Option<&Step> {
+#[must_use]
+pub fn boot_that_follows(program: &Program, at: usize, partition: PartitionIndex) -> Option<&Step> {
     let mut next = at + 1;
     for _ in 0..program.steps().len() {
         let step = program.steps().get(next)?;
