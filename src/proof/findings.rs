@@ -74,13 +74,9 @@ pub fn all(model: &Model<'_>) -> Result<(Vec<Finding>, usize), usize> {
     let mut findings = Vec::new();
     let walk = one_start(model, &mut findings)?;
     let mut states = walk.states();
-    eprintln!("one start {states}");
     states += restarts(model, &walk, &mut findings)?;
-    eprintln!("restarts {states}");
     states += restores(model, &walk, &mut findings)?;
-    eprintln!("restores {states}");
     states += activity(model, &walk, &mut findings)?;
-    eprintln!("activity {states}");
     states += calm_starts(model, &mut findings);
     findings.sort_by_key(|f| (f.severity(), f.step));
     Ok((findings, states))

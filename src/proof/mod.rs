@@ -7,10 +7,10 @@
 mod findings;
 mod graph;
 mod live;
-mod model;
+pub mod model;
 mod print;
-mod state;
-mod walk;
+pub mod state;
+pub mod walk;
 
 use std::time::{Duration, Instant};
 

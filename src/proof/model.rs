@@ -230,7 +230,7 @@ impl<'p> Model<'p> {
             step.verb,
             Verb::IfState(..) | Verb::IfFailures(..) | Verb::IfCrashes(..) | Verb::IfRestores(_) | Verb::Set(..)
         );
-        if reads && run.load == Load::Not && run.broken.is_none() {
+        if (reads || rewrites(&step.verb)) && run.load == Load::Not && run.broken.is_none() {
             let both = [false, true].into_iter().filter(|&broken| !broken || world.surprises);
             return both.map(|b| assume(What::Broken(b), &|run| run.broken = Some(b))).collect();
         }
@@ -321,6 +321,7 @@ impl<'p> Model<'p> {
     }
 
     fn set(&self, all: &mut Outcomes<'_>, run: &Run, p: usize, state: Bstate, world: World) {
+        let was_loaded = run.load != Load::Not;
         for (mut run, fault) in loaded(run, world) {
             if state == Bstate::Dirty {
                 run.begun |= 1 << p;
@@ -333,7 +334,7 @@ impl<'p> Model<'p> {
                 continue;
             }
             run.load = Load::Known;
-            if fault == Fault::None && world.surprises {
+            if was_loaded && world.surprises {
                 all.add(run, Fault::All, true);
             }
             run.stored.record = run.memory;
@@ -372,6 +373,7 @@ impl<'p> Model<'p> {
         all.fault(*run, world);
         let mut run = Run { once: run.once | bit, ..*run };
         if let Verb::Heal { partition, .. } = step.verb {
+            look_again(&mut run);
             return all.add(with_content(&run, partition.number(), Content::Good), Fault::None, false);
         }
         if run.load == Load::Not {
@@ -461,14 +463,27 @@ fn loaded(run: &Run, world: World) -> Vec<(Run, Fault)> {
     if run.load != Load::Not {
         return vec![(*run, Fault::None)];
     }
-    if run.broken == Some(true) {
-        return vec![(Run { load: Load::Broken, memory: Record::UNKNOWN, ..*run }, Fault::None)];
-    }
-    let mut all = vec![(Run { load: Load::Known, ..*run }, Fault::None)];
+    let read = match run.broken {
+        Some(true) => Run { load: Load::Broken, memory: Record::UNKNOWN, ..*run },
+        _ => Run { load: Load::Known, ..*run },
+    };
+    let mut all = vec![(read, Fault::None)];
     if world.surprises {
         all.push((Run { load: Load::Unknown, memory: Record::UNKNOWN, ..*run }, Fault::All));
     }
     all
+}
+
+/// After a `heal` the copies are looked for again; what is known from before stays.
+fn look_again(run: &mut Run) {
+    let broken = run.broken == Some(true);
+    match run.load {
+        Load::Not | Load::Unknown if broken => (run.load, run.memory) = (Load::Broken, Record::UNKNOWN),
+        Load::Unknown => (run.load, run.memory) = (Load::Known, run.stored.record),
+        // A guess can be written now.
+        Load::Not | Load::Guess => run.load = Load::Known,
+        Load::Known | Load::Broken => {}
+    }
 }
 
 /// What an `if` comes to once bstate.txt was looked for.

@@ -163,6 +163,10 @@ pub struct Pc {
     pub cd_seen: BTreeSet<u32>,
     pub cut: Option<Cut>,
     pub off: bool,
+    /// Steps, counted from 0 in the order in which they are carried out, while which nothing can be read or
+    /// written, and keys are pressed; how many have begun.
+    pub failing: BTreeSet<usize>,
+    pub begun: usize,
     pub key_at: Option<u64>,
     pub beeps: usize,
     /// Milliseconds since the start, and how many pass from one look at the clock to the next.
@@ -177,7 +181,7 @@ impl Pc {
 
     /// Switches on and runs the CD to its end.
     pub fn start(&mut self) -> Ending {
-        (self.off, self.millis, self.reads, self.sectors_read) = (false, 0, 0, 0);
+        (self.off, self.millis, self.reads, self.sectors_read, self.begun) = (false, 0, 0, 0, 0);
         self.lines.clear();
         self.told.clear();
         self.writes.clear();
@@ -199,7 +203,12 @@ impl Pc {
     }
 
     fn dead<T>(&self, ok: T) -> Result<T, IoError> {
-        if self.off { Err(IoError::Status(0x80)) } else { Ok(ok) }
+        if self.off || self.fails() { Err(IoError::Status(0x80)) } else { Ok(ok) }
+    }
+
+    /// Whether the step at work is one of those that fail.
+    fn fails(&self) -> bool {
+        self.begun.checked_sub(1).is_some_and(|now| self.failing.contains(&now))
     }
 }
 
@@ -280,6 +289,11 @@ impl Machine for Pc {
         Ok(())
     }
 
+    fn begin(&mut self, _step: usize) -> bool {
+        self.begun += 1;
+        self.fails()
+    }
+
     fn now(&mut self) -> u64 {
         self.millis += self.tick;
         self.millis
@@ -295,7 +309,7 @@ impl Machine for Pc {
     }
 
     fn key_pressed(&mut self) -> bool {
-        self.key_at.is_some_and(|at| self.millis >= at)
+        self.fails() || self.key_at.is_some_and(|at| self.millis >= at)
     }
 
     fn pause(&mut self) {
