@@ -1,6 +1,6 @@
 //! The questions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::graph::Graph;
 use super::model::{End, Fault, Model, Move, What, World};
@@ -37,8 +37,8 @@ pub enum Kind {
     Unbounded,
     /// One failed boot, such as one that a power cut ended, and this partition is given up.
     Condemned(usize),
-    /// Nothing leads to this step.
-    Unreachable,
+    /// Nothing leads to so many steps from this one on.
+    Unreachable(usize),
     /// This partition is booted and never set Dirty before.
     NotDirty(usize),
     /// This partition is booted and another is active.
@@ -76,7 +76,7 @@ pub fn all(model: &Model<'_>) -> Result<(Vec<Finding>, usize), usize> {
     let mut states = walk.states();
     states += restarts(model, &walk, &mut findings)?;
     states += restores(model, &walk, &mut findings)?;
-    states += activity(model, &walk, &mut findings)?;
+    states += boots(model, &mut findings)?;
     states += calm_starts(model, &mut findings);
     findings.sort_by_key(|f| (f.severity(), f.step));
     Ok((findings, states))
@@ -87,52 +87,41 @@ fn one_start(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<Walk, usi
     let begin = Run::begin(model.fresh(Record::OPEN), true);
     let mut seen = BTreeSet::new();
     let wrong = |run: &Run, made: &Move| {
-        let at = usize::from(run.at);
-        fault_of(model, run, made).is_some_and(|(what, p)| seen.insert((at, what, p)))
+        destroyed(model, run, made).is_some_and(|p| seen.insert((run.at, p)))
     };
     let walk = Walk::of(model, begin, World::ALL, MOST_STATES, wrong)?;
     for (from, made) in &walk.watched {
         let start = walk.way(model, *from, Some(*made));
         let Some(last) = start.steps.last() else { continue };
-        let kind = match fault_of(model, &last.before, made) {
-            Some((Wrong::Destroys, p)) => Kind::Destroys(p),
-            Some((Wrong::NotDirty, p)) => Kind::NotDirty(p),
-            None => continue,
-        };
-        findings.push(Finding { kind, step: last.at, starts: vec![start], repeats: 0 });
+        let Some(p) = destroyed(model, &last.before, made) else { continue };
+        findings.push(Finding { kind: Kind::Destroys(p), step: last.at, starts: vec![start], repeats: 0 });
     }
     if let Some((start, lap)) = walk.circle(model) {
         let step = lap.first().map_or(0, |taken| taken.at);
         findings.push(Finding { kind: Kind::Endless, step, starts: vec![start], repeats: lap.len() });
     }
     let reached = walk.reached(model.program.steps().len());
-    for (step, _) in reached.iter().enumerate().filter(|(_, reached)| !**reached) {
-        findings.push(Finding { kind: Kind::Unreachable, step, starts: Vec::new(), repeats: 0 });
+    let mut step = 0;
+    for part in reached.chunk_by(|a, b| a == b) {
+        if !part[0] {
+            findings.push(Finding { kind: Kind::Unreachable(part.len()), step, starts: Vec::new(), repeats: 0 });
+        }
+        step += part.len();
     }
     Ok(walk)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Wrong {
-    Destroys,
-    NotDirty,
-}
-
-/// Whether a move does what it should not.
-fn fault_of(model: &Model<'_>, run: &Run, made: &Move) -> Option<(Wrong, usize)> {
+/// The good copy that a move destroys.
+fn destroyed(model: &Model<'_>, run: &Run, made: &Move) -> Option<usize> {
     let What::Step { fault, failed } = made.what else { return None };
-    if let Some(End::HandOff(p)) = made.end {
-        return (run.begun & 1 << p == 0).then_some((Wrong::NotDirty, p));
-    }
     let step = model.step(usize::from(run.at));
-    if step.allows_good || failed && fault != Fault::Late {
+    if step.allows_good || failed && fault != Fault::Late || !matches!(run.load, Load::Not | Load::Known) {
         return None;
     }
-    let known = matches!(run.load, Load::Not | Load::Known);
     let good = |&p: &usize| {
         run.content[p] == Content::Good && matches!(run.memory.parts[p].state, Some(Bstate::Ok | Bstate::Clean))
     };
-    model.targets(&step.verb).into_iter().find(good).filter(|_| known).map(|p| (Wrong::Destroys, p))
+    model.targets(&step.verb).into_iter().find(good)
 }
 
 /// Starts that do nothing but restart the machine.
@@ -142,11 +131,12 @@ fn restarts(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
         return Ok(0);
     }
     let choices: Vec<Vec<Part>> = (0..model.disk_of.len()).map(|p| model.values(p)).collect();
-    let restores = model.most_restores();
-    let seeds = combinations(&choices, MOST_RECORDS)
-        .into_iter()
-        .map(|record| model.fresh(Record { restores, ..record }))
-        .collect();
+    let mut seeds = Vec::new();
+    for record in combinations(&choices, MOST_RECORDS) {
+        for restores in model.restores() {
+            seeds.push(model.fresh(Record { restores, ..record }));
+        }
+    }
     let graph = Graph::of(model, seeds, World::ALONE, goes)?;
     if let Some(round) = graph.round(model, 0, goes) {
         let step = last_step(&round);
@@ -195,52 +185,52 @@ fn restores(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
     Ok(graph.states)
 }
 
-/// Boots of a partition while another one of its disk is active and the flow does not know it.
-fn activity(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Result<usize, usize> {
+/// Boots that the flow does not look after: of a partition that was not set Dirty before, or while another one
+/// of its disk is active and the flow does not know it.
+fn boots(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<usize, usize> {
     let world = World { lazy: false, faults: true, surprises: false, counts: false };
-    let wrong = |run: &Run, made: &Move| match made.end {
-        Some(End::HandOff(p)) => {
-            usize::from(run.stored.active[model.disk_of[p]]) != p && run.in_vain & 1 << p == 0
-        }
-        _ => false,
-    };
-    // One partition a disk is the active one.
-    let shared = |p: &usize| model.disk_of.iter().filter(|d| **d == model.disk_of[*p]).count() > 1;
-    let boots: BTreeSet<usize> =
-        walk.ends.iter().filter_map(|(_, m)| if let Some(End::HandOff(p)) = m.end { Some(p) } else { None }).collect();
-    if !boots.iter().any(shared) {
-        return Ok(0);
-    }
-    let mut known: BTreeSet<Stored> = BTreeSet::from([model.fresh(Record::OK)]);
-    let mut queue: std::collections::VecDeque<(Stored, Vec<Start>)> =
-        known.iter().map(|&fresh| (fresh, Vec::new())).collect();
+    let careless = |run: &Run, made: &Move| careless(model, run, made).next().is_some();
+    let fresh = model.fresh(Record::OK);
+    let mut known = BTreeSet::from([fresh]);
+    let mut queue: VecDeque<(Stored, Vec<Start>)> = VecDeque::from([(fresh, Vec::new())]);
     let mut told = BTreeSet::new();
     let mut states = 0;
     while let Some((stored, before)) = queue.pop_front() {
-        let walk = Walk::of(model, Run::begin(stored, false), world, MOST_STATES, wrong)?;
+        let walk = Walk::of(model, Run::begin(stored, false), world, MOST_STATES, careless)?;
         states += walk.states();
         if states > MOST_STATES {
             return Err(states);
         }
+        let starts = |start: Start| before.iter().cloned().chain([start]).collect::<Vec<Start>>();
         for (from, made) in &walk.watched {
             let start = walk.way(model, *from, Some(*made));
-            let step = start.steps.last().map_or(0, |taken| taken.at);
-            if let (true, Some(End::HandOff(p))) = (told.insert(step), made.end) {
-                let starts = before.iter().cloned().chain([start]).collect();
-                findings.push(Finding { kind: Kind::NotActive(p), step, starts, repeats: 0 });
+            let Some(last) = start.steps.last() else { continue };
+            for (what, kind) in self::careless(model, &last.before, made) {
+                if told.insert((last.at, what)) {
+                    findings.push(Finding { kind, step: last.at, starts: starts(start.clone()), repeats: 0 });
+                }
             }
         }
         for (from, made) in &walk.ends {
             for (after, system) in afterwards(model, made) {
                 if known.insert(after) {
-                    let mut start = walk.way(model, *from, Some(*made));
-                    start.system = system;
-                    queue.push_back((after, before.iter().cloned().chain([start]).collect()));
+                    let start = Start { system, ..walk.way(model, *from, Some(*made)) };
+                    queue.push_back((after, starts(start)));
                 }
             }
         }
     }
     Ok(states)
+}
+
+/// What a hand-off lacks.
+fn careless(model: &Model<'_>, run: &Run, made: &Move) -> impl Iterator<Item = (u8, Kind)> {
+    let booted = if let Some(End::HandOff(p)) = made.end { Some(p) } else { None };
+    let not_dirty = booted.filter(|p| run.begun & 1 << p == 0);
+    let active = |p: &usize| usize::from(run.stored.active[model.disk_of[*p]]) == *p;
+    let not_active = booted.filter(|p| !active(p) && run.in_vain & 1 << p == 0);
+    let not_dirty = not_dirty.map(|p| (0, Kind::NotDirty(p)));
+    not_dirty.into_iter().chain(not_active.map(|p| (1, Kind::NotActive(p))))
 }
 
 /// What may stand on the disks when the next start comes.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use knownstate_core::bstate::State;
 use knownstate_core::logic::{PartitionIndex, Program, Step, Verb};
 use knownstate_core::steps::state::boot_that_follows;
 
@@ -83,6 +84,8 @@ pub struct Model<'p> {
     failures: Vec<BTreeSet<u16>>,
     crashes: Vec<BTreeSet<u16>>,
     restores: BTreeSet<u16>,
+    /// Whether the flow itself makes a partition Clean.
+    sets_clean: bool,
     /// The texts of rewriting steps: a step is done once a start, and known by its text.
     once: Vec<&'p str>,
     live: Live,
@@ -107,6 +110,7 @@ impl<'p> Model<'p> {
             failures: vec![BTreeSet::new(); partitions],
             crashes: vec![BTreeSet::new(); partitions],
             restores: BTreeSet::new(),
+            sets_clean: program.steps().iter().any(|s| matches!(s.verb, Verb::Set(_, State::Clean))),
             once: Vec::new(),
             live: Live::default(),
         };
@@ -165,11 +169,14 @@ impl<'p> Model<'p> {
             let near = limits.iter().flat_map(|&n| (0..=3).filter_map(move |below| n.checked_sub(below)));
             near.chain([0]).collect()
         };
-        let crashes = counters(&self.crashes[partition]);
+        let crashes = &self.crashes[partition];
+        // A boot that finds it Clean counts one more; of a Dirty one it is only asked whether it is below.
+        let before: BTreeSet<u16> = crashes.iter().flat_map(|&n| [n.saturating_sub(1), n]).chain([0]).collect();
         let mut values = vec![Part::OK];
-        values.extend(crashes.iter().map(|&crashes| Part { crashes, ..Part::of(Bstate::Clean) }));
+        values.extend(before.iter().map(|&crashes| Part { crashes, ..Part::of(Bstate::Clean) }));
+        let dirty = if self.sets_clean { before } else { crashes.iter().copied().chain([0]).collect() };
         for failures in counters(&self.failures[partition]) {
-            values.extend(crashes.iter().map(|&crashes| Part { failures, crashes, ..Part::DIRTY }));
+            values.extend(dirty.iter().map(|&crashes| Part { failures, crashes, ..Part::DIRTY }));
         }
         values
     }
@@ -199,15 +206,15 @@ impl<'p> Model<'p> {
 
     /// What makes no difference in this world.
     fn forget(&self, run: &mut Run, world: World) {
+        // Only the question whether the flow looks after what it boots needs these, and no counters.
+        if world.counts {
+            (run.begun, run.in_vain) = (0, 0);
+        }
         if world.lazy {
             run.stored.record = Record::OPEN;
             return self.live.forget(run);
         }
         self.live.forget_marks(run);
-        run.begun = 0;
-        if world.counts {
-            run.in_vain = 0;
-        }
         for content in run.content.iter_mut().filter(|c| **c != Content::Destroyed) {
             *content = Content::Unseen;
         }
@@ -370,11 +377,12 @@ impl<'p> Model<'p> {
         if run.once & bit != 0 {
             return all.add(*run, Fault::None, true);
         }
-        all.fault(*run, world);
+        let untouched = *run;
         let mut run = Run { once: run.once | bit, ..*run };
         if let Verb::Heal { partition, .. } = step.verb {
             look_again(&mut run);
-            return all.add(with_content(&run, partition.number(), Content::Good), Fault::None, false);
+            all.add(with_content(&run, partition.number(), Content::Good), Fault::None, false);
+            return all.fault(untouched, world);
         }
         if run.load == Load::Not {
             run.load = Load::Known;
@@ -384,18 +392,7 @@ impl<'p> Model<'p> {
         }
         let writable = !matches!(run.load, Load::Unknown | Load::Guess);
         run.memory.restores = run.memory.restores.saturating_add(1).min(self.most_restores());
-        if world.faults {
-            let mut late = run;
-            for p in self.targets(&step.verb) {
-                late.memory.parts[p].state = Some(Bstate::Dirty);
-                late.content[p] = Content::Destroyed;
-            }
-            late.load = if writable { Load::Known } else { Load::Guess };
-            if writable {
-                late.stored.record = late.memory;
-            }
-            all.add(late, Fault::Late, true);
-        }
+        let mut late = run;
         for p in self.targets(&step.verb) {
             run.memory.parts[p] = Part::OK;
             run.content[p] = Content::Good;
@@ -407,6 +404,18 @@ impl<'p> Model<'p> {
         run.load = Load::Known;
         run.stored.record = run.memory;
         all.add(run, Fault::None, false);
+        all.fault(untouched, world);
+        if world.faults {
+            for p in self.targets(&step.verb) {
+                late.memory.parts[p].state = Some(Bstate::Dirty);
+                late.content[p] = Content::Destroyed;
+            }
+            late.load = if writable { Load::Known } else { Load::Guess };
+            if writable {
+                late.stored.record = late.memory;
+            }
+            all.add(late, Fault::Late, true);
+        }
     }
 
     /// What the system leaves when it has reported from `p`: [`Bstate::Ok`] after a shutdown, else it crashed.

@@ -46,9 +46,10 @@ pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
             format!("one failed boot, such as one that a power cut ended, and {} is given up though it is whole", name(p)),
             format!("ask `if {} failures below 3` instead of its state", name(p)),
         ),
-        Kind::Unreachable => {
-            let label = if step.label == "-" { String::new() } else { format!(": nothing leads to label {}", step.label) };
-            (format!("`{text}` is never reached{label}"), "leave it out, or let a step lead to it".to_string())
+        Kind::Unreachable(steps) => {
+            let more = if steps > 1 { format!(" and {} more from there on are", steps - 1) } else { " is".to_string() };
+            let label = if step.label == "-" { String::new() } else { format!(": label {} is never used", step.label) };
+            (format!("`{text}`{more} never reached{label}"), "leave it out, or let a step lead to it".to_string())
         }
         Kind::NotDirty(p) => (
             format!("{} is booted and was not set Dirty before: a boot that fails is never noticed", name(p)),
@@ -155,7 +156,7 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
     let Some(first) = finding.starts.first() else { return String::new() };
     let mut command = format!("to see it: knownstate simulate {file}");
     for disk in model.program.disk_indexes().map(|d| model.program.disk(d)) {
-        let _ = write!(command, " --disk {0}={0}.img", disk.name);
+        let _ = write!(command, " --disk {}=DISK", disk.name);
     }
     let _ = write!(command, " --state \"{}\"", state_words(model, first, " "));
     for (n, start) in finding.starts.iter().enumerate() {
