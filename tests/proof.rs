@@ -7,12 +7,14 @@ mod common;
 mod proof;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use common::hostile::Random;
 use common::images::{Set, boot_code, ext, figure4_on};
 use common::machine::word;
-use common::{record, tools};
+use common::record;
+use common::tools::{self, knownstate, text};
 use knownstate_core::logic;
 use proof::model::{End, Fault, Model, Move, What, World};
 use proof::state::{Bstate, OPEN, Part, Record, Run, Stored};
@@ -56,7 +58,13 @@ fn modelled(model: &Model<'_>, stored: Stored, broken: bool, failing: &BTreeSet<
 }
 
 /// What the interpreter does.
-fn carried_out(set: &Set, steps: &[logic::Step], stored: Stored, broken: bool, failing: &BTreeSet<usize>) -> (Log, String, [u8; 512]) {
+fn carried_out(
+    set: &Set,
+    steps: &[logic::Step],
+    stored: Stored,
+    broken: bool,
+    failing: &BTreeSet<usize>,
+) -> (Log, String, [u8; 512]) {
     static RESTORED: OnceLock<common::machine::Pc> = OnceLock::new();
     let mut pc = RESTORED.get_or_init(|| set.restored()).clone();
     pc.cd = set.iso.clone();
@@ -77,7 +85,8 @@ fn carried_out(set: &Set, steps: &[logic::Step], stored: Stored, broken: bool, f
         // The flow says which step it is: labels may stand on several lines' texts, and most have none.
         let step = &steps[at];
         let began = format!("{} {} = ", step.label, step.text);
-        let came_to = line.strip_prefix(&began).unwrap_or_else(|| panic!("`{line}` is not `{began}`:\n{:#?}", pc.log()));
+        let came_to =
+            line.strip_prefix(&began).unwrap_or_else(|| panic!("`{line}` is not `{began}`:\n{:#?}", pc.log()));
         let failed = came_to.starts_with("failed");
         log.push((at, failed));
         at = match (&step.verb, step.otherwise) {
@@ -148,4 +157,141 @@ fn the_model_does_what_the_interpreter_does() {
     }
     // Nearly all that can happen has happened.
     assert!(reached.len() > 130, "only {} outcomes of steps were seen", reached.len());
+}
+
+/// A flow of tests/proof with a flaw, and what is said of it: whether `build` would stop, and of which line.
+const FLAWED: [(&str, &str); 15] = [
+    ("endless", "7: error: the flow can go round and round through `verify P1`"),
+    ("restarts", "11: error: the machine can restart for ever without booting or restoring anything"),
+    ("failed-restore", "14: error: the machine can restart for ever without booting or restoring anything"),
+    ("destroys", "14: error: `restore system` can destroy P2, which was verified and is not Dirty"),
+    ("wrong-name", "20: error: `restore P1` can destroy P1, which was verified and is not Dirty"),
+    ("not-again", "11: error: P1 is booted and shut down properly, and then it is not booted again"),
+    ("no-other", "12: error: one failed boot of P1, and nothing is booted any more"),
+    ("unbounded", "12: warning: nothing bounds `restore system`"),
+    ("counted-late", "12: warning: nothing bounds `restore system`"),
+    ("unbounded-spare", "13: warning: nothing bounds `restore P2`"),
+    ("condemned", "12: warning: one failed boot, such as one that a power cut ended, and P1 is given up"),
+    ("unreachable", "13: warning: `verify P2` and 3 more from there on are never reached: label 220 is never used"),
+    ("not-dirty", "14: warning: P2 is booted and was not set Dirty before"),
+    ("not-active", "10: warning: P1 is booted while another partition is active"),
+    ("allowed", ""),
+];
+
+/// A folder with the image that the flawed flows name.
+fn workshop() -> tempfile::TempDir {
+    let folder = tools::temporary();
+    ext(folder.path(), "ext.img", 512, "-t ext2");
+    boot_code(folder.path(), "ext.img");
+    folder
+}
+
+fn flawed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/proof/{name}.txt"))
+}
+
+#[test]
+fn every_flaw_is_found_and_nothing_where_there_is_none() {
+    let folder = workshop();
+    for (name, wanted) in FLAWED {
+        let ran = knownstate(&["check", text(&flawed(name)), "--images", text(folder.path())]);
+        let said: Vec<&str> =
+            ran.err.lines().filter(|l| l.contains(": error: ") || l.contains(": warning: ")).collect();
+        assert_eq!(ran.code, i32::from(said.iter().any(|l| l.contains(": error: "))), "{name}:\n{}", ran.err);
+        match wanted {
+            "" => assert!(said.is_empty(), "{name}: {said:#?}"),
+            wanted => assert!(said.iter().any(|l| l.contains(&format!("{name}.txt:{wanted}"))), "{name}: {said:#?}"),
+        }
+    }
+}
+
+/// What a person reads, to the letter: a finding, where, what would be right, how it comes about, how to see it.
+#[test]
+fn a_finding_reads_like_a_run() {
+    let folder = workshop();
+    std::fs::copy(flawed("not-again"), folder.path().join("logic.txt")).expect("it can be copied");
+    let ran = knownstate(&["check", text(&folder.path().join("logic.txt"))]);
+    let wanted = "logic.txt:11: error: P1 is booted and shut down properly, and then it is not booted again
+   11 | 210 boot P1
+      = let the flow reach `boot P1` when P1 is OK
+        with P1=Clean, P2=OK in bstate.txt:
+          202 verify P1 = ok
+          204 if P1 is Clean = ok
+          - set P1 Dirty = ok
+          - activate P1 = ok
+          210 boot P1 = ok
+          # the system on P1 reports, and shuts down
+          202 verify P1 = ok
+          204 if P1 is Clean = failed (it is OK)
+          220 verify P2 = ok
+          222 if P2 failures below 3 = ok (0)
+          - set P2 Dirty = ok
+          - activate P2 = ok
+          224 boot P2 = ok
+        to see it: knownstate simulate ";
+    let said = ran.err.replace(&format!("{}/", text(folder.path())), "");
+    assert!(said.contains(wanted), "{said}");
+    assert!(said.contains("simulate logic.txt --disk system=DISK --state \"P1=Clean P2=OK\" --os ok\n"), "{said}");
+}
+
+/// Errors stop `build`, warnings don't.
+#[test]
+fn build_stops_at_errors_of_the_flow() {
+    let folder = workshop();
+    let iso = folder.path().join("cd.iso");
+    let build = |name: &str| {
+        let logic = flawed(name);
+        knownstate(&["build", text(&logic), "--images", text(folder.path()), "-o", text(&iso)])
+    };
+    let ran = build("destroys");
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("can destroy P2") && !iso.exists(), "{}", ran.err);
+    let ran = build("condemned");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("warning: one failed boot") && iso.exists(), "{}", ran.err);
+}
+
+/// The source's own chart has two defects, what ships has none.
+#[test]
+fn figure_4_has_the_defects_of_its_source_and_the_others_have_none() {
+    let shelf = Path::new(env!("CARGO_MANIFEST_DIR")).join("iso/logic");
+    let mut seen = 0;
+    for file in std::fs::read_dir(shelf).expect("it is there").map(|f| f.expect("it can be listed").path()) {
+        let text = std::fs::read_to_string(&file).expect("it can be read");
+        let program = logic::parse(&text).expect("it parses");
+        let proof = proof::prove(&program, "logic.txt").expect("it is small enough");
+        let found: Vec<&str> = proof.findings.iter().map(|f| f.message.as_str()).collect();
+        if file.ends_with("figure4.txt") {
+            let [condemned, unbounded] = found.as_slice() else { panic!("figure 4: {found:#?}") };
+            assert!(condemned.starts_with("one failed boot, such as one that a power cut ended, and P1 is given up"));
+            assert!(unbounded.starts_with("nothing bounds `restore system`"));
+        } else {
+            assert!(found.is_empty(), "{}: {found:#?}", file.display());
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 8, "iso/logic has other files than these tests know");
+}
+
+/// Four copies, each with two counters, and a number of restores.
+#[test]
+fn four_partitions_with_counters_are_proved() {
+    let mut text = String::from("logic 1\ndisk d sectors 16384\n");
+    for n in 1..=4 {
+        text += &format!("partition P{n} on d start {} sectors 1024 type 83 image a.img\n", n * 2048);
+    }
+    for n in 1..=4 {
+        let next = n % 4 + 1;
+        text += &format!(
+            "verify{n} verify P{n} else heal{n}\nfirst{n} if P{n} failures below 3 else next{n}\n\
+             if P{n} crashes below 3 else next{n}\nactivate P{n} else set{n}\nset{n} set P{n} Dirty\nboot P{n}\n\
+             goto bad{n}\nheal{n} heal P{n} from P{next} else bad{n}\nverify P{n} quick else bad{n}\ngoto first{n}\n\
+             bad{n} set P{n} Dirty\nnext{n} notify \"the next one\"\n"
+        );
+    }
+    text += "if restores below 10 else no\nverify images else no\nrestore d allow good copies else no\nrestart\nno hold \"no\"\n";
+    let program = logic::parse(&text).expect("it parses");
+    let proof = proof::prove(&program, "logic.txt").expect("it is small enough");
+    assert!(proof.findings.is_empty(), "{:#?}", proof.findings.iter().map(|f| &f.message).collect::<Vec<_>>());
+    assert!(proof.states > 100_000, "only {} states", proof.states);
 }

@@ -86,9 +86,7 @@ pub fn all(model: &Model<'_>) -> Result<(Vec<Finding>, usize), usize> {
 fn one_start(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<Walk, usize> {
     let begin = Run::begin(model.fresh(Record::OPEN), true);
     let mut seen = BTreeSet::new();
-    let wrong = |run: &Run, made: &Move| {
-        destroyed(model, run, made).is_some_and(|p| seen.insert((run.at, p)))
-    };
+    let wrong = |run: &Run, made: &Move| destroyed(model, run, made).is_some_and(|p| seen.insert((run.at, p)));
     let walk = Walk::of(model, begin, World::ALL, MOST_STATES, wrong)?;
     for (from, made) in &walk.watched {
         let start = walk.way(model, *from, Some(*made));
@@ -150,7 +148,8 @@ fn restarts(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
 fn restores(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Result<usize, usize> {
     let steps = model.program.steps();
     let reached = walk.reached(steps.len());
-    let all: Vec<usize> = (0..steps.len()).filter(|&at| reached[at] && !model.targets(&steps[at].verb).is_empty()).collect();
+    let all: Vec<usize> =
+        (0..steps.len()).filter(|&at| reached[at] && !model.targets(&steps[at].verb).is_empty()).collect();
     if all.is_empty() {
         return Ok(0);
     }
@@ -162,13 +161,10 @@ fn restores(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
             [first, .., last] => vec![*first, Part::DIRTY, *last],
             values => values.to_vec(),
         };
-        let choices: Vec<Vec<Part>> = (0..model.disk_of.len())
-            .map(|p| if targets.contains(&p) { vec![Part::OK] } else { others(p) })
-            .collect();
+        let choices: Vec<Vec<Part>> =
+            (0..model.disk_of.len()).map(|p| if targets.contains(&p) { vec![Part::OK] } else { others(p) }).collect();
         let restores = model.most_restores();
-        seeds.extend(
-            combinations(&choices, MOST_RECORDS).into_iter().map(|r| model.fresh(Record { restores, ..r })),
-        );
+        seeds.extend(combinations(&choices, MOST_RECORDS).into_iter().map(|r| model.fresh(Record { restores, ..r })));
     }
     let graph = Graph::of(model, seeds, World::ALONE, goes)?;
     let mut told = 0;

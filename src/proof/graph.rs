@@ -27,8 +27,7 @@ impl Graph {
     /// How many states there were when it became too much.
     pub fn of(model: &Model<'_>, seeds: Vec<Stored>, world: World, goes: Goes) -> Result<Self, usize> {
         let mut numbers: HashMap<Stored, u32> = HashMap::new();
-        let mut graph =
-            Self { nodes: Vec::new(), edges: Vec::new(), circles: circles(0, &[]), world, states: 0 };
+        let mut graph = Self { nodes: Vec::new(), edges: Vec::new(), circles: circles(0, &[]), world, states: 0 };
         for seed in seeds {
             graph.number(&mut numbers, seed);
         }

@@ -44,7 +44,10 @@ pub struct Move {
 #[derive(Clone, Copy, Debug)]
 pub enum What {
     /// The step is carried out.
-    Step { fault: Fault, failed: bool },
+    Step {
+        fault: Fault,
+        failed: bool,
+    },
     /// Something about bstate.txt matters now, so it is decided.
     Part(usize, Part),
     Restores(u16),
@@ -219,6 +222,9 @@ impl<'p> Model<'p> {
             *content = Content::Unseen;
         }
         if !world.counts {
+            // And no bounds within a start.
+            (run.once, run.restored) = (0, 0);
+            run.content = [Content::Unseen; MOST];
             for record in [&mut run.memory, &mut run.stored.record] {
                 record.restores = 0;
                 record.parts.iter_mut().for_each(|part| (part.failures, part.crashes) = (0, 0));

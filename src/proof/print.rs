@@ -43,7 +43,10 @@ pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
             "ask `if restores below N` before it, and end in `hold` when that fails".to_string(),
         ),
         Kind::Condemned(p) => (
-            format!("one failed boot, such as one that a power cut ended, and {} is given up though it is whole", name(p)),
+            format!(
+                "one failed boot, such as one that a power cut ended, and {} is given up though it is whole",
+                name(p)
+            ),
             format!("ask `if {} failures below 3` instead of its state", name(p)),
         ),
         Kind::Unreachable(steps) => {

@@ -1,17 +1,18 @@
 //! All ways that starts can take.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
+use indexmap::IndexSet;
 use rustc_hash::FxHasher;
 
 use super::model::{End, Fault, Model, Move, What, World};
 use super::state::{Bstate, Part, Record, Run, Stored};
 
-type Map<K, V> = HashMap<K, V, BuildHasherDefault<FxHasher>>;
+type Hasher = BuildHasherDefault<FxHasher>;
 
 /// So many states are looked at before the proof is given up.
-pub const MOST_STATES: usize = 6_000_000;
+pub const MOST_STATES: usize = 10_000_000;
 
 /// A step on the way, as a run would print it.
 #[derive(Clone, Debug)]
@@ -48,9 +49,9 @@ pub enum System {
 
 /// All states of one start.
 pub struct Walk {
-    nodes: Vec<Run>,
-    /// How each was first reached.
-    parents: Vec<Option<(u32, Move)>>,
+    nodes: IndexSet<Run, Hasher>,
+    /// How each but the first was reached first.
+    parents: Vec<(u32, What)>,
     edges: Vec<(u32, u32)>,
     /// Moves that end the start, with the state that they begin at.
     pub ends: Vec<(u32, Move)>,
@@ -70,16 +71,19 @@ impl Walk {
         most: usize,
         mut watch: impl FnMut(&Run, &Move) -> bool,
     ) -> Result<Self, usize> {
-        let mut walk =
-            Self { nodes: vec![begin], parents: vec![None], edges: Vec::new(), ends: Vec::new(), watched: Vec::new() };
-        let mut known: Map<Run, u32> = Map::default();
-        known.insert(begin, 0);
+        let mut walk = Self {
+            nodes: IndexSet::from_iter([begin]),
+            parents: vec![(0, What::Restores(0))],
+            edges: Vec::new(),
+            ends: Vec::new(),
+            watched: Vec::new(),
+        };
         let mut next = 0;
-        while next < walk.nodes.len() {
+        while let Some(&run) = walk.nodes.get_index(next) {
             if walk.nodes.len() > most {
                 return Err(walk.nodes.len());
             }
-            let (from, run) = (next as u32, walk.nodes[next]);
+            let from = next as u32;
             for made in model.moves(&run, world) {
                 if watch(&run, &made) {
                     walk.watched.push((from, made));
@@ -88,13 +92,11 @@ impl Walk {
                     walk.ends.push((from, made));
                     continue;
                 }
-                let new = walk.nodes.len() as u32;
-                let to = *known.entry(made.run).or_insert(new);
-                if to == new {
-                    walk.nodes.push(made.run);
-                    walk.parents.push(Some((from, made)));
+                let (to, is_new) = walk.nodes.insert_full(made.run);
+                if is_new {
+                    walk.parents.push((from, made.what));
                 }
-                walk.edges.push((from, to));
+                walk.edges.push((from, to as u32));
             }
             next += 1;
         }
@@ -119,21 +121,22 @@ impl Walk {
 
     /// The way to a state, and then this move.
     pub fn way(&self, model: &Model<'_>, to: u32, last: Option<Move>) -> Start {
-        let mut moves: Vec<(Run, Move)> = last.map(|m| (self.nodes[to as usize], m)).into_iter().collect();
+        let mut moves: Vec<(Run, What)> = last.map(|m| (self.nodes[to as usize], m.what)).into_iter().collect();
         let mut at = to;
-        while let Some((from, made)) = self.parents[at as usize] {
-            moves.push((self.nodes[from as usize], made));
+        while at != 0 {
+            let (from, what) = self.parents[at as usize];
+            moves.push((self.nodes[from as usize], what));
             at = from;
         }
         moves.reverse();
-        let end = moves.last().and_then(|(_, m)| m.end);
+        let end = last.and_then(|m| m.end);
         let mut start = Start { from: self.nodes[0].stored, broken: false, steps: Vec::new(), end, system: None };
         // What nobody asked for is as a restore leaves it.
         if start.from.record == Record::OPEN {
             start.from = model.fresh(Record::OK);
         }
-        for (before, made) in moves {
-            match made.what {
+        for (before, what) in moves {
+            match what {
                 What::Part(p, part) => start.from.record.parts[p] = part,
                 What::Restores(n) => start.from.record.restores = n,
                 What::Broken(broken) => start.broken = broken,
@@ -157,8 +160,8 @@ impl Walk {
 
     fn lap(&self, model: &Model<'_>, first: u32, groups: &Circles) -> Vec<Taken> {
         // Breadth first inside the circle, by the states' own moves.
-        let mut from: Map<u32, u32> = Map::default();
-        let mut queue = std::collections::VecDeque::from([first]);
+        let mut from: HashMap<u32, u32, Hasher> = HashMap::default();
+        let mut queue = VecDeque::from([first]);
         let mut last = first;
         'search: while let Some(at) = queue.pop_front() {
             for &(a, b) in self.edges.iter().filter(|e| e.0 == at) {
