@@ -360,24 +360,37 @@ fn a_bad_logic_txt_holds_and_writes_nothing() {
         (
             "version",
             set().with_damage(b"logic 1\n", b"logic 7\n"),
+            "- line 1, column 7: unknown language version `7`
+            -   logic 7
+            -         ^
+            -   this program reads `logic 1`\n",
             "line 1, column 7: unknown language version `7`; this program reads `logic 1`",
         ),
         (
             "two mistakes",
             set().with_logic("logic 1\nhodl \"x\"\nbot P1\n"),
+            "- line 2, column 1: unknown step `hodl`
+            -   hodl \"x\"
+            -   ^^^^
+            -   did you mean `hold`?
+            - line 3, column 1: unknown step `bot`
+            -   bot P1
+            -   ^^^
+            -   did you mean `boot`?\n",
             "line 2, column 1: unknown step `hodl`; did you mean `hold`?; and 1 more",
         ),
-        ("no text", set().with_damage(b"202 verify", b"\xFF\xFE"), "it is no UTF-8 text"),
+        ("no text", set().with_damage(b"202 verify", b"\xFF\xFE"), "", "it is no UTF-8 text"),
         (
             "no volume descriptor",
             set().with_damage(b"\x01CD001", b"\x01XX001"),
+            "",
             "CD damaged: no primary volume descriptor",
         ),
     ];
-    for (name, set, reason) in table {
+    for (name, set, told, reason) in table {
         for mut pc in [set.blank(), restored()] {
             pc.cd = set.iso.clone();
-            expect(name, &mut pc, &format!("{said} ({reason})\n{hold}"), "hold -");
+            expect(name, &mut pc, &format!("{told}{said} ({reason})\n{hold}"), "hold -");
             assert!(pc.writes.is_empty(), "{name}: writes {:?}", pc.writes);
         }
     }

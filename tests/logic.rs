@@ -250,6 +250,31 @@ fn every_mistake_has_its_own_message_at_its_place() {
     }
 }
 
+/// The loader's form of the same: 64 columns, which are 78 with the time, on a screen of 80.
+#[test]
+fn the_loader_says_the_same_in_narrow_lines() {
+    let far = format!("{}frobnicate", " ".repeat(150));
+    let more = [("verify P1", far.as_str(), 5, 153, "frobnicate", "unknown step `frobnicate`", "known: verify")];
+    for &(old, new, _, _, word, message, help) in MISTAKES.iter().chain(&more) {
+        let text = BASE.replacen(old, new, 1);
+        let first = logic::parse(&text).expect_err("it is wrong").remove(0);
+        let lines = first.narrow(&text);
+        assert!(lines.iter().all(|l| l.chars().count() <= 64), "too wide: {lines:#?}");
+        let said = lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(message) && said.contains(help), "{said}\nlacks {message} or {help}");
+        let carets = lines.iter().position(|l| l.trim_start().starts_with('^')).expect("there are carets");
+        let (source, under) = (&lines[carets - 1], &lines[carets]);
+        let at = under.find('^').expect("there are carets");
+        let shown: String = source.chars().skip(at).take(word.chars().count()).collect();
+        let word = &word[..word.len().min(shown.len())];
+        assert!(shown.starts_with(word) || shown.trim().is_empty(), "the carets stand under `{shown}`: {lines:#?}");
+    }
+    let text = BASE.replacen("verify P1", "verfy P1", 1);
+    let wanted =
+        ["line 5, column 3: unknown step `verfy`", "  1 verfy P1 else 2", "    ^^^^^", "  did you mean `verify`?"];
+    assert_eq!(logic::parse(&text).expect_err("it is wrong").remove(0).narrow(&text), wanted);
+}
+
 #[test]
 fn a_mistake_in_a_disk_is_said_first() {
     for (sectors, place) in [("8MB", "2:16"), ("8 MiB", "2:18"), ("8192 signature 123", "2:31"), ("8192 mbr", "2:25")] {
