@@ -33,7 +33,7 @@ pub struct Options {
     cd: PathBuf,
     /// A disk of the machine, drive 80 first: an image file or a block device. NAME is a disk of the logic
     /// file, or `-` for one that it does not declare
-    #[arg(long = "disk", value_name = "NAME=FILE", value_parser = Named::parse)]
+    #[arg(long = "disk", value_name = "NAME=FILE", value_parser = Named::parse, allow_hyphen_values = true)]
     disks: Vec<Named>,
     /// Where the image files are, if not beside the logic file
     #[arg(long)]
