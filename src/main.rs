@@ -9,6 +9,8 @@ mod iso;
 mod loader;
 mod pack;
 mod proof;
+mod provision;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +46,10 @@ enum Command {
         #[arg(long)]
         images: Option<PathBuf>,
     },
+    /// Run the flow on disk images or block devices, and print the lines that the loader would
+    Simulate(simulate::Options),
+    /// Make disks as a restore would leave them, for the factory
+    Provision(provision::Options),
     /// Say what is in an ISO, a partition image or a disk
     Inspect {
         /// The file; it is only read
@@ -58,6 +64,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Build { logic, output, images } => build::run(&logic, images.as_deref(), &output).map(|()| true),
         Command::Check { logic, images } => check::run(&logic, images.as_deref()),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Provision(options) => provision::run(&options),
         Command::Inspect { file } => inspect::run(&file),
     };
     match result {

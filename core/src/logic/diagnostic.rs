@@ -113,7 +113,8 @@ fn wrap(text: &str, indent: &str, lines: &mut Vec<String>) {
 }
 
 /// The one of `words` that `word` is most likely a misspelling of.
-pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
     // Longer ones are names of nobody's, and the table of their distance would fill the memory.
     let short = |word: &str| word.len() <= 40;
     let mut best = None;

@@ -64,6 +64,19 @@ impl Context<'_> {
         }
     }
 
+    /// Changes the record outside of any flow, as a running system's report or a person does, and writes it
+    /// to every copy. For simulators.
+    ///
+    /// # Errors
+    /// That of `change`, after which nothing is written, or that no copy could be written.
+    pub fn amend_states(&mut self, change: impl FnOnce(&mut Record) -> Result<(), String>) -> Outcome {
+        self.load_states();
+        let Some(states) = &mut self.states else { return Err("bstate.txt was not read".to_string()) };
+        change(&mut states.record)?;
+        states.known = true;
+        self.write_states()
+    }
+
     /// Finds the copies again where filesystems have been rewritten; the record is the one kept in memory.
     pub(crate) fn find_copies_again(&mut self) {
         let Some(old) = self.states.take() else { return };
