@@ -220,7 +220,7 @@ fn a_finding_reads_like_a_run() {
           - set P1 Dirty = ok
           - activate P1 = ok
           210 boot P1 = ok
-          # the system on P1 reports, and shuts down
+          # the system on P1 comes up and shuts down
           202 verify P1 = ok
           204 if P1 is Clean = failed (it is OK)
           220 verify P2 = ok
@@ -232,6 +232,51 @@ fn a_finding_reads_like_a_run() {
     let said = ran.err.replace(&format!("{}/", text(folder.path())), "");
     assert!(said.contains(wanted), "{said}");
     assert!(said.contains("simulate logic.txt --disk system=DISK --state \"P1=Clean P2=OK\" --os ok\n"), "{said}");
+}
+
+/// The lines of steps, without what stands in parentheses, and what the system does.
+fn steps_of(text: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let line = line.trim();
+        let line = line.split_once("] ").map_or(line, |(_, line)| line);
+        let told = line.contains(" = ok") || line.contains(" = failed") || line.starts_with("# ");
+        let own = line.starts_with("- read ") || line.starts_with("- write ");
+        (told && !own).then(|| line.split(" (").next().unwrap_or_default().to_string())
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Every way to a flaw that is shown is one that the interpreter takes, on a disk as it leaves the factory.
+#[test]
+fn simulate_shows_what_check_found() {
+    let folder = workshop();
+    let (disk, images) = (folder.path().join("disk.img"), text(folder.path()).to_string());
+    let named = format!("system={}", text(&disk));
+    let good = flawed("allowed");
+    let ran = knownstate(&["provision", text(&good), "--images", &images, "--disk", &named]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let mut shown = 0;
+    for (name, _) in FLAWED {
+        let logic = flawed(name);
+        let said = knownstate(&["check", text(&logic), "--images", &images]).err;
+        // Each finding: the steps that are shown, and after them the command.
+        for finding in said.split(" in bstate.txt:").skip(1) {
+            let (trace, command) = finding.split_once("to see it: knownstate ").expect("it ends with a command");
+            let command = command.lines().next().unwrap_or_default().replace("=DISK", &format!("={}", text(&disk)));
+            let quoted = command.split('"').enumerate();
+            let mut words: Vec<&str> = Vec::new();
+            for (n, part) in quoted {
+                if n % 2 == 1 { words.push(part) } else { words.extend(part.split_whitespace()) }
+            }
+            words.extend(["--images", &images]);
+            let ran = knownstate(&words);
+            let (wanted, seen) = (steps_of(trace), steps_of(&ran.out));
+            let same = seen.get(..wanted.len()).is_some_and(|seen| seen == wanted);
+            assert!(same, "{name}: {command}\nwanted: {wanted:#?}\nseen: {seen:#?}\n{}", ran.err);
+            shown += 1;
+        }
+    }
+    assert!(shown >= 14, "only {shown} ways were shown");
 }
 
 /// Errors stop `build`, warnings don't.

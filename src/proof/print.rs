@@ -84,8 +84,8 @@ fn trace(model: &Model<'_>, file: &str, finding: &Finding) -> String {
                 let name = model.program.partition_names().nth(p).unwrap_or("?");
                 let does = match system {
                     System::Hangs => "hangs",
-                    System::Crashes => "reports, then crashes",
-                    System::ShutsDown => "reports, and shuts down",
+                    System::Crashes => "comes up and crashes",
+                    System::ShutsDown => "comes up and shuts down",
                 };
                 let _ = writeln!(out, "  # the system on {name} {does}");
             }
