@@ -433,7 +433,7 @@ fn a_cd_with_a_bad_logic_txt_runs_all_the_same() {
     pc.cd = set.with_logic(&format!("logic 1\n{}1 bot P1\n", set.declarations())).iso;
     let files = Files::of(&pc);
     let lines = files.says(&[], 1);
-    assert!(lines[1].starts_with("- read logic.txt = failed (line ") && lines[1].contains("`boot`"), "{lines:#?}");
+    assert!(lines[5].starts_with("- read logic.txt = failed (line ") && lines[5].contains("`boot`"), "{lines:#?}");
     for options in [["--fail", "1"], ["--state", "P1=OK"]] {
         let ran = files.simulate(&options);
         assert_eq!(ran.code, 2, "{options:?}");
