@@ -134,7 +134,7 @@ fn reason(step: &Step, taken: &Taken) -> String {
 /// What stands in bstate.txt, as `simulate --state` takes it.
 fn state_words(model: &Model<'_>, start: &Start, between: &str) -> String {
     if start.broken {
-        return "broken".to_string();
+        return "nothing valid".to_string();
     }
     let Stored { record, .. } = start.from;
     let mut words = Vec::new();
@@ -161,7 +161,9 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
     for disk in model.program.disk_indexes().map(|d| model.program.disk(d)) {
         let _ = write!(command, " --disk {}=DISK", disk.name);
     }
-    let _ = write!(command, " --state \"{}\"", state_words(model, first, " "));
+    if !first.broken {
+        let _ = write!(command, " --state \"{}\"", state_words(model, first, " "));
+    }
     for (n, start) in finding.starts.iter().enumerate() {
         for (index, taken) in start.steps.iter().enumerate().filter(|(_, t)| t.fault != Fault::None) {
             let step = model.step(taken.at);
@@ -185,6 +187,9 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
         .collect();
     if !systems.is_empty() {
         let _ = write!(command, " --os {}", systems.join(","));
+    }
+    if first.broken {
+        command.push_str("   (when every bstate.txt on it was overwritten)");
     }
     command
 }
