@@ -12,6 +12,9 @@ const RESTARTS: usize = 5;
 /// So many things that bstate.txt can say are tried where each is one run.
 const MOST_RECORDS: usize = 200_000;
 
+/// So many states are looked at to confirm what was found with counters that don't count.
+const MOST_BOOTS: usize = 3_000_000;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -183,27 +186,52 @@ fn restores(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
 
 /// Boots that the flow does not look after: of a partition that was not set Dirty before, or while another one
 /// of its disk is active and the flow does not know it.
+///
+/// First with counters that may answer either way, which is quick. Only what is found so is looked for with
+/// counters that count.
 fn boots(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<usize, usize> {
-    let world = World { lazy: false, faults: true, surprises: false, counts: false };
-    let careless = |run: &Run, made: &Move| careless(model, run, made).next().is_some();
+    let free = World { counts: false, ..World::BOOTS };
+    let (candidates, states) = careless_boots(model, free, MOST_STATES, None);
+    if states > MOST_STATES {
+        return Err(states);
+    }
+    if candidates.is_empty() {
+        return Ok(states);
+    }
+    let (found, more) = careless_boots(model, World::BOOTS, MOST_BOOTS, Some(candidates.len()));
+    // What was not found because there is too much to look at is told without a way to it.
+    let place = |f: &Finding| (f.step, matches!(f.kind, Kind::NotDirty(_)));
+    let places: Vec<(usize, bool)> = found.iter().map(place).collect();
+    let rest = candidates.into_iter().filter(|f| more > MOST_BOOTS && !places.contains(&place(f)));
+    let rest = rest.map(|f| Finding { starts: Vec::new(), ..f });
+    findings.extend(found.into_iter().chain(rest));
+    Ok(states + more)
+}
+
+/// All starts that can follow from a fresh disk, until `most` states or so many findings; what was found, and the
+/// number of states, which is above `most` if that was too little.
+fn careless_boots(model: &Model<'_>, world: World, most: usize, wanted: Option<usize>) -> (Vec<Finding>, usize) {
+    let watch = |run: &Run, made: &Move| careless(model, run, made).next().is_some();
     let fresh = model.fresh(Record::OK);
     let mut known = BTreeSet::from([fresh]);
     let mut queue: VecDeque<(Stored, Vec<Start>)> = VecDeque::from([(fresh, Vec::new())]);
-    let mut told = BTreeSet::new();
-    let mut states = 0;
+    let (mut told, mut found, mut states) = (BTreeSet::new(), Vec::new(), 0);
     while let Some((stored, before)) = queue.pop_front() {
-        let walk = Walk::of(model, Run::begin(stored, false), world, MOST_STATES, careless)?;
+        if wanted.is_some_and(|wanted| found.len() >= wanted) {
+            break;
+        }
+        let Ok(walk) = Walk::of(model, Run::begin(stored, false), world, most, watch) else { return (found, most + 1) };
         states += walk.states();
-        if states > MOST_STATES {
-            return Err(states);
+        if states > most {
+            break;
         }
         let starts = |start: Start| before.iter().cloned().chain([start]).collect::<Vec<Start>>();
         for (from, made) in &walk.watched {
             let start = walk.way(model, *from, Some(*made));
             let Some(last) = start.steps.last() else { continue };
-            for (what, kind) in self::careless(model, &last.before, made) {
+            for (what, kind) in careless(model, &last.before, made) {
                 if told.insert((last.at, what)) {
-                    findings.push(Finding { kind, step: last.at, starts: starts(start.clone()), repeats: 0 });
+                    found.push(Finding { kind, step: last.at, starts: starts(start.clone()), repeats: 0 });
                 }
             }
         }
@@ -216,7 +244,7 @@ fn boots(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<usize, usize>
             }
         }
     }
-    Ok(states)
+    (found, states)
 }
 
 /// What a hand-off lacks.

@@ -65,15 +65,19 @@ pub struct World {
     pub surprises: bool,
     /// Counters are counted; else `below` may come out either way.
     pub counts: bool,
+    /// What was set Dirty, and what could not be activated, is remembered.
+    pub marks: bool,
 }
 
 impl World {
     /// Nothing goes wrong.
-    pub const CALM: Self = Self { lazy: false, faults: false, surprises: false, counts: true };
+    pub const CALM: Self = Self { lazy: false, faults: false, surprises: false, counts: true, marks: false };
     /// All of it, of one start.
-    pub const ALL: Self = Self { lazy: true, faults: true, surprises: true, counts: true };
+    pub const ALL: Self = Self { lazy: true, faults: true, surprises: true, counts: true, marks: false };
     /// All that disks do but to lose bstate.txt, and nobody comes by.
-    pub const ALONE: Self = Self { lazy: false, faults: true, surprises: false, counts: true };
+    pub const ALONE: Self = Self { lazy: false, faults: true, surprises: false, counts: true, marks: false };
+    /// The same, and a look at what is booted.
+    pub const BOOTS: Self = Self { marks: true, ..Self::ALONE };
 }
 
 /// A flow, prepared.
@@ -209,8 +213,7 @@ impl<'p> Model<'p> {
 
     /// What makes no difference in this world.
     fn forget(&self, run: &mut Run, world: World) {
-        // Only the question whether the flow looks after what it boots needs these, and no counters.
-        if world.counts {
+        if !world.marks {
             (run.begun, run.in_vain) = (0, 0);
         }
         if world.lazy {
@@ -323,6 +326,11 @@ impl<'p> Model<'p> {
                 if world.surprises {
                     all.add(*run, Fault::All, true);
                 }
+            }
+            // Machines have one or have none; most, and `simulate`, have none.
+            Verb::Watchdog { .. } => {
+                all.add(*run, Fault::None, true);
+                all.add(*run, Fault::None, false);
             }
             // Reading, or writing what nothing here depends on.
             _ => {

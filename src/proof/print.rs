@@ -111,8 +111,14 @@ fn line(model: &Model<'_>, taken: &Taken) -> String {
 
 fn reason(step: &Step, taken: &Taken) -> String {
     let run = &taken.before;
-    let unknown = taken.fault == Fault::All || matches!(run.load, Load::Unknown);
-    let count = |n: u16| if unknown { "no copy of bstate.txt is readable".to_string() } else { n.to_string() };
+    let unread = taken.fault == Fault::All || run.load == Load::Unknown;
+    let broken = run.load == Load::Broken || run.load == Load::Not && run.broken == Some(true);
+    let unknown = unread || broken;
+    let count = |n: u16| match (unread, broken) {
+        (true, _) => "no copy of bstate.txt is readable".to_string(),
+        (_, true) => "0".to_string(),
+        _ => n.to_string(),
+    };
     match (&step.verb, taken.failed) {
         (Verb::IfState(..), true) if unknown => "no copy of bstate.txt is readable".to_string(),
         (Verb::IfState(p, _), true) => {
@@ -120,7 +126,9 @@ fn reason(step: &Step, taken: &Taken) -> String {
         }
         (Verb::IfFailures(p, _), _) => count(run.memory.parts[p.number()].failures),
         (Verb::IfCrashes(p, _), _) => count(run.memory.parts[p.number()].crashes),
+        (Verb::IfRestores(_), _) if unknown => "no copy of bstate.txt tells of any".to_string(),
         (Verb::IfRestores(_), _) => count(run.memory.restores),
+        (Verb::Watchdog { .. }, true) => "no watchdog found".to_string(),
         (Verb::Wait(_), true) => "a key was pressed".to_string(),
         (verb, true) if rewrites(verb) && taken.fault == Fault::None => {
             "it was done already since the machine was switched on".to_string()
@@ -164,7 +172,10 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
     if !first.broken {
         let _ = write!(command, " --state \"{}\"", state_words(model, first, " "));
     }
-    for (n, start) in finding.starts.iter().enumerate() {
+    // What repeats for ever is shown twice.
+    let rounds = if matches!(finding.kind, Kind::Restarts | Kind::Unbounded) { 2 } else { 1 };
+    let starts = || std::iter::repeat_n(&finding.starts, rounds).flatten();
+    for (n, start) in starts().enumerate() {
         for (index, taken) in start.steps.iter().enumerate().filter(|(_, t)| t.fault != Fault::None) {
             let step = model.step(taken.at);
             let name = if step.label == "-" { format!(":{}", step.line) } else { step.label.clone() };
@@ -175,9 +186,7 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
             let _ = write!(command, " {option} {start}{name}{times}");
         }
     }
-    let systems: Vec<&str> = finding
-        .starts
-        .iter()
+    let systems: Vec<&str> = starts()
         .filter_map(|s| s.system)
         .map(|system| match system {
             System::Hangs => "hang",
