@@ -2,9 +2,10 @@
 //! bytes.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use knownstate_core::bstate::Record;
 use knownstate_core::logic::{self, MbrCode, Partition};
@@ -23,8 +24,25 @@ const README: &str = "README.TXT";
 /// # Errors
 /// What is wrong with the input, or which tool is missing or failed.
 pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
+    replaceable(output)?;
     make(&check::load(logic, folder)?, output)?;
     println!("{}: {} MiB", output.display(), fs::metadata(output)?.len().div_ceil(1 << 20));
+    Ok(())
+}
+
+/// Whether an ISO may stand under this name: nothing does yet, or an ISO does. A mistyped name must not cost
+/// anybody an image, a logic file or a device node.
+fn replaceable(output: &Path) -> Result<()> {
+    let Ok(there) = fs::symlink_metadata(output) else { return Ok(()) };
+    if !there.is_file() {
+        bail!("{} is no ordinary file; write the ISO to one", output.display());
+    }
+    // ECMA-119 section 8.1.2: the standard identifier of the first volume descriptor, at sector 16.
+    let mut identifier = [0; 5];
+    let file = fs::File::open(output).with_context(|| format!("can't read {}", output.display()))?;
+    if there.len() > 0 && (file.read_exact_at(&mut identifier, 16 * 2048 + 1).is_err() || identifier != *b"CD001") {
+        bail!("{} is there already and is no ISO; choose another name, or delete it first", output.display());
+    }
     Ok(())
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use knownstate_core::layout::Layout;
-use knownstate_core::logic::{self, MbrCode, Partition, PartitionIndex, Program, Protect, Verb};
+use knownstate_core::logic::{self, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Verb};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
-use knownstate_core::media::mbr::CODE_BYTES;
+use knownstate_core::media::mbr::{CODE_BYTES, Mbr};
 use knownstate_core::units::{Offset, SECTOR};
 
 use crate::files::FileVolume;
@@ -38,10 +39,7 @@ impl Source {
 pub fn run(path: &Path, images: Option<&Path>) -> Result<bool> {
     let text = read(path)?;
     let Some(source) = parse(path, text, images) else { return Ok(false) };
-    let problems = problems(&source);
-    for problem in &problems {
-        eprintln!("{}: error: {problem}", path.display());
-    }
+    let problems = told_problems(path, &source);
     let proof = proved(path, &source, true);
     let good = problems.is_empty() && proof.as_ref().is_none_or(|proof| !has_errors(proof));
     if good {
@@ -103,11 +101,7 @@ pub fn load(path: &Path, images: Option<&Path>) -> Result<Source> {
 /// When anything is wrong that is not the flow's; it was printed.
 pub fn load_unproved(path: &Path, images: Option<&Path>) -> Result<Source> {
     let source = parse(path, read(path)?, images).with_context(|| format!("{} has errors", path.display()))?;
-    let problems = problems(&source);
-    for problem in &problems {
-        eprintln!("{}: error: {problem}", path.display());
-    }
-    if !problems.is_empty() {
+    if !told_problems(path, &source).is_empty() {
         bail!("{} can't be made a CD of", path.display());
     }
     Ok(source)
@@ -116,7 +110,8 @@ pub fn load_unproved(path: &Path, images: Option<&Path>) -> Result<Source> {
 fn read(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
     if bytes.len() > logic::MAX_BYTES {
-        bail!("{} is longer than {} bytes, which is all that the loader reads", path.display(), logic::MAX_BYTES);
+        let most = logic::MAX_BYTES;
+        bail!("{} is no logic file that the loader could read: it is longer than {most} bytes", path.display());
     }
     String::from_utf8(bytes).ok().with_context(|| format!("{} is no UTF-8 text", path.display()))
 }
@@ -133,6 +128,46 @@ fn parse(path: &Path, text: String, images: Option<&Path>) -> Option<Source> {
             None
         }
     }
+}
+
+/// What is wrong with the files that logic.txt names, and what may be with its disks, each told with its line.
+fn told_problems(path: &Path, source: &Source) -> Vec<String> {
+    let problems = problems(source);
+    let told = problems.iter().map(|p| ("error", p)).collect::<Vec<_>>();
+    let alike = alike(&source.program);
+    for (word, problem) in told.into_iter().chain(alike.iter().map(|p| ("warning", p))) {
+        // What it is about is named first, as it is declared.
+        let mut words = problem.split([' ', ':']);
+        let named = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let declares = |line: &str| {
+            let mut words = line.split_whitespace();
+            words.next().is_some_and(|w| w.eq_ignore_ascii_case(named.0)) && words.next() == Some(named.1)
+        };
+        let line = source.text.lines().position(declares).map_or(String::new(), |n| format!(":{}", n + 1));
+        eprintln!("{}{line}: {word}: {problem}", path.display());
+    }
+    problems
+}
+
+/// Disks that can't be told apart where both are blank, as they come from their maker.
+fn alike(program: &Program) -> Vec<String> {
+    let mut alike = Vec::new();
+    for (n, a) in program.disk_indexes().map(|d| program.disk(d)).enumerate() {
+        for b in program.disk_indexes().map(|d| program.disk(d)).take(n) {
+            let fits = match (a.sectors, b.sectors) {
+                (Size::Exactly(a), Size::Exactly(b)) => a == b,
+                (Size::Exactly(a), Size::AtLeast(b)) | (Size::AtLeast(b), Size::Exactly(a)) => a >= b,
+                (Size::AtLeast(_), Size::AtLeast(_)) => true,
+            };
+            if fits && (a.signature.is_none() || b.signature.is_none()) {
+                alike.push(format!(
+                    "disk {}: one disk may be both {} and {}, and then neither is used; declare sizes that differ, or give each a `signature`",
+                    a.name, b.name, a.name
+                ));
+            }
+        }
+    }
+    alike
 }
 
 /// What is wrong with the files that logic.txt names, one line each.
@@ -196,13 +231,23 @@ fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> 
     if !path.exists() {
         bail!("no such file; put the image there, or say where it is with --images");
     }
+    if !path.metadata()?.is_file() && path.is_dir() {
+        bail!("that is a directory; name a raw partition image");
+    }
+    if let Some(packed) = packed(path)? {
+        bail!("that is a {packed} file; unpack it first: images are packed when the CD is made");
+    }
     let mut volume = FileVolume::open(path)?;
     let (bytes, room) = (fs::metadata(path)?.len(), partition.sectors.bytes());
     if bytes > room {
-        bail!("the image has {bytes} bytes, the partition {room}; make the partition larger");
+        let (has, room) = (bytes.div_ceil(SECTOR as u64), partition.sectors);
+        bail!("the image has {has} sectors, the partition {}; make the partition larger", room.0);
     }
     if bytes == 0 || bytes % SECTOR as u64 != 0 {
-        bail!("{bytes} bytes are not a whole number of 512-byte sectors");
+        bail!("{bytes} bytes are not a whole number of 512-byte sectors, so it is no raw partition image");
+    }
+    if is_disk(&mut volume) {
+        bail!("that is the image of a whole disk, with a partition table; name the image of one partition");
     }
     let home = match Filesystem::open(&mut volume) {
         Ok(_) => true,
@@ -221,6 +266,30 @@ fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> 
     Ok(home)
 }
 
+/// What a file was packed with, by its first bytes: RFC 1952 section 2.3.1, the xz file format section 2.1.1.1,
+/// RFC 8878 section 3.1.1, bzip2's BZh, and QEMU's qcow2 (docs/interop/qcow2.txt, "Header").
+fn packed(path: &Path) -> Result<Option<&'static str>> {
+    let mut first = Vec::new();
+    fs::File::open(path)?.take(4).read_to_end(&mut first)?;
+    let kinds: [(&[u8], &str); 5] = [
+        (&[0x1F, 0x8B], "gzip"),
+        (&[0xFD, b'7', b'z', b'X'], "xz"),
+        (&[0x28, 0xB5, 0x2F, 0xFD], "zstd"),
+        (b"BZh", "bzip2"),
+        (b"QFI\xFB", "qcow2"),
+    ];
+    Ok(kinds.iter().find(|(magic, _)| first.starts_with(magic)).map(|&(_, name)| name))
+}
+
+/// Whether an image is that of a disk: a partition table that fits it, and no filesystem.
+fn is_disk(volume: &mut FileVolume) -> bool {
+    let mut sector = [0; SECTOR];
+    let sectors = volume.length().0;
+    volume.read(Offset(0), &mut sector).is_ok()
+        && matches!(Filesystem::open(volume), Err(FsError::Unknown))
+        && Mbr::parse(&sector, sectors).is_ok_and(|mbr| mbr.entries().iter().any(|e| e.kind != 0))
+}
+
 /// Whether an image's layout can be read, and whether all is there that is to be protected.
 fn protectable(volume: &mut FileVolume, partition: &Partition) -> Result<()> {
     let layout = match Layout::of(volume) {
@@ -232,6 +301,7 @@ fn protectable(volume: &mut FileVolume, partition: &Partition) -> Result<()> {
     let is_tool =
         |path: &str| partition.tools.iter().any(|tool| tool.eq_ignore_ascii_case(path.trim_start_matches('/')));
     match paths.iter().find(|path| !layout.has(path) && !is_tool(path)) {
+        Some(path) if !path.starts_with('/') => bail!("protect {path}: a path begins with /, as in /{path}"),
         Some(path) => bail!("protect {path}: the image has no such file"),
         None => Ok(()),
     }

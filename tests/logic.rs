@@ -212,7 +212,17 @@ const MISTAKES: &[(&str, &str, usize, usize, &str, &str, &str)] = &[
         "sector 0 is the MBR",
     ),
     ("type 83", "type 00", 4, 1, "partition", "type 00 means an empty entry", "0c is FAT32, 06 FAT16, 83 Linux"),
-    ("type 83", "type 8g", 4, 48, "8g", "`8g` is not the partition type", "write 2 hexadecimal digits"),
+    (
+        "type 83",
+        "type 8g",
+        4,
+        48,
+        "8g",
+        "`8g` is not a partition type (0c is FAT32, 06 FAT16, 83 Linux)",
+        "write 2 hexadecimal digits",
+    ),
+    ("1 verify P1", "1: verify P1", 5, 1, "1:", "a label has no colon", "write `1`"),
+    ("else 2", "esle 2", 5, 13, "esle", "unknown word `esle`", "did you mean `else`?"),
     ("type 83", "image b.img", 4, 55, " ", "`type HEX2` is missing", "write `type HEX2` here"),
     (
         "type 83",
@@ -355,6 +365,16 @@ fn names_that_would_not_fit_bstate_are_refused() {
     }
     text += "hold \"x\"\n";
     assert!(wrong(&text).contains("bstate.txt's 512 bytes can't hold the state of so many partitions"));
+}
+
+/// A disk whose name can't be one: its partitions and their steps are not told of.
+#[test]
+fn a_bad_name_is_told_once() {
+    for (old, new) in [("disk d ", "disk /dev/sda "), (" P1 on", " a_long_partition on")] {
+        let text = BASE.replace(old, new).replace(" on d ", if old == "disk d " { " on /dev/sda " } else { " on d " });
+        let text = if old == " P1 on" { text.replace("verify P1", "verify a_long_partition") } else { text };
+        assert_eq!(logic::parse(&text).expect_err("it is wrong").len(), 1, "{}", wrong(&text));
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl<'t> Line<'t> {
                 let help = format_args!("write `{keyword}` here");
                 Err(self.wrong(&word, format_args!("expected `{keyword}`, found `{}`", word.text), help))
             }
-            None => Err(self.missing(keyword)),
+            None => Err(self.missing(&alloc::format!("`{keyword}`"))),
         }
     }
 

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Arguments;
 
-use super::diagnostic::{Diagnostic, Parsed};
+use super::diagnostic::{Diagnostic, Parsed, nearest};
 use super::line::{Line, Word, split};
 use super::program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
 use crate::bstate::{self, State};
@@ -128,7 +128,7 @@ impl<'t> Parser<'t> {
     /// Declares something under the name of a declaration that has a mistake: one mistake is told once,
     /// and not again at every step that uses the name. Nothing is run of a file with mistakes.
     fn stand_in(&mut self, what: &str, name: Option<&Word<'_>>) {
-        let Some(name) = name.filter(|w| is_plain(w.text, MAX_NAME)).map(|w| w.text.to_string()) else { return };
+        let Some(name) = name.map(|w| w.text.to_string()) else { return };
         if self.disk_names().into_iter().chain(self.partition_names()).any(|n| n == name) {
             return;
         }
@@ -212,7 +212,7 @@ impl<'t> Parser<'t> {
             match word.text.to_ascii_lowercase().as_str() {
                 "start" => start = Some(sector_number(line)?),
                 "sectors" => sectors = Some(sector_number(line)?),
-                "type" => kind = Some(hex(line, "the partition type", 2)?),
+                "type" => kind = Some(hex(line, "a partition type (0c is FAT32, 06 FAT16, 83 Linux)", 2)?),
                 "image" => {
                     let file = line.need("the image's file name")?;
                     image = Some(file_name(line, &file)?);
@@ -296,8 +296,14 @@ impl<'t> Parser<'t> {
     fn steps(&mut self, mut lines: Vec<Line<'t>>) {
         let mut labels = Vec::new();
         for (n, line) in lines.iter_mut().enumerate() {
-            let label = label(line);
-            if let Some(word) = &label {
+            let mut label = label(line);
+            if let Some(word) = &mut label {
+                if let Some(plain) = word.text.strip_suffix(':') {
+                    let help = format_args!("write `{plain}`");
+                    let colon = line.wrong(word, format_args!("a label has no colon"), help);
+                    self.add(colon);
+                    word.text = plain;
+                }
                 if self.step_at(word.text).is_some() {
                     let help = format_args!("give every step a label of its own");
                     let twice = line.wrong(word, format_args!("label `{}` stands twice", word.text), help);
@@ -334,6 +340,9 @@ impl<'t> Parser<'t> {
         let otherwise = match line.take() {
             None => None,
             Some(word) if word.is("else") => Some((word, self.label_named(line)?)),
+            Some(word) if !word.quoted && nearest(word.text, &["else"]).is_some() => {
+                return Err(line.unknown(&word, "word", &["else"]));
+            }
             Some(word) => return Err(line.too_many(&word)),
         };
         line.end()?;
