@@ -310,6 +310,7 @@ fn figure_4_has_the_defects_of_its_source_and_the_others_have_none() {
         let text = std::fs::read_to_string(&file).expect("it can be read");
         let program = logic::parse(&text).expect("it parses");
         let proof = proof::prove(&program, "logic.txt").expect("it is small enough");
+        assert_eq!(proof.given_up, None);
         let found: Vec<&str> = proof.findings.iter().map(|f| f.message.as_str()).collect();
         if file.ends_with("figure4.txt") {
             let [condemned, unbounded] = found.as_slice() else { panic!("figure 4: {found:#?}") };
@@ -343,6 +344,7 @@ fn four_partitions_with_counters_are_proved() {
     let program = logic::parse(&text).expect("it parses");
     let proof = proof::prove(&program, "logic.txt").expect("it is small enough");
     assert!(proof.findings.is_empty(), "{:#?}", proof.findings.iter().map(|f| &f.message).collect::<Vec<_>>());
+    assert_eq!(proof.given_up, None);
     assert!(proof.states > 100_000, "only {} states", proof.states);
 }
 
@@ -366,4 +368,25 @@ fn a_flaw_behind_many_counters_is_found() {
     let proof = proof::prove(&program, "logic.txt").expect("it is small enough");
     let wanted = "P2 is booted and shut down properly, and then it is not booted again";
     assert!(proof.findings.iter().any(|f| f.message == wanted));
+}
+
+/// High limits are too much for the proof, which says so; what it has found by then is told, and stops `build`.
+#[test]
+fn what_was_found_before_giving_up_is_told() {
+    let mut text = String::from("logic 1\ndisk d sectors 16384\n");
+    for n in 1..=2 {
+        text += &format!("partition P{n} on d start {} sectors 1024 type 83 image a.img\n", n * 2048);
+    }
+    for n in 1..=2 {
+        text += &format!(
+            "look{n} verify P{n} else look2\nif P{n} failures below 900 else no{n}\nif P{n} crashes below 900 else no{n}\n\
+             activate P{n} else set{n}\nset{n} set P{n} Dirty\nboot P{n}\nno{n} notify \"the next one\"\n"
+        );
+    }
+    text += "if restores below 900 else no\nrestore d allow good copies else no\nrestart\nno hold \"no\"\n";
+    let program = logic::parse(&text).expect("it parses");
+    let proof = proof::prove(&program, "logic.txt").expect("there are few partitions");
+    assert!(proof.given_up.is_some_and(|why| why.starts_with("there are too many states")));
+    let found = |words: &str| proof.findings.iter().any(|f| f.message.starts_with(words));
+    assert!(found("the flow can go round and round through `verify P2`"));
 }
