@@ -70,6 +70,9 @@ fn proved(path: &Path, source: &Source, traces: bool) -> Option<Proof> {
                 }
                 eprintln!();
             }
+            if let Some(why) = &proof.given_up {
+                eprintln!("{file}: warning: not everything is proved of the flow: {why}");
+            }
             Some(proof)
         }
         Err(why) => {

@@ -69,20 +69,24 @@ impl Finding {
     }
 }
 
-/// All that is wrong, and how many states were looked at.
-///
-/// # Errors
-/// How many states there were when it became too much.
-pub fn all(model: &Model<'_>) -> Result<(Vec<Finding>, usize), usize> {
+/// All that is wrong, and how many states were looked at; as an error, when it became too much: then not all
+/// questions were asked.
+pub fn all(model: &Model<'_>) -> (Vec<Finding>, Result<usize, usize>) {
     let mut findings = Vec::new();
-    let walk = one_start(model, &mut findings)?;
-    let mut states = walk.states();
-    states += restarts(model, &walk, &mut findings)?;
-    states += restores(model, &walk, &mut findings)?;
-    states += boots(model, &mut findings)?;
-    states += calm_starts(model, &mut findings);
+    let states = ask(model, &mut findings);
     findings.sort_by_key(|f| (f.severity(), f.step));
-    Ok((findings, states))
+    (findings, states)
+}
+
+fn ask(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<usize, usize> {
+    // What never becomes too much comes first.
+    let mut states = calm_starts(model, findings);
+    let walk = one_start(model, findings)?;
+    states += walk.states();
+    states += restarts(model, &walk, findings)?;
+    states += restores(model, &walk, findings)?;
+    states += boots(model, findings)?;
+    Ok(states)
 }
 
 /// What one start shows by itself, whatever stood in bstate.txt before it.
@@ -131,7 +135,7 @@ fn restarts(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
     if !walk.ends.iter().any(|(_, made)| made.end.is_some_and(|end| goes(end, &made.run))) {
         return Ok(0);
     }
-    let choices: Vec<Vec<Part>> = (0..model.disk_of.len()).map(|p| model.values(p)).collect();
+    let choices = choices(model);
     let mut seeds = Vec::new();
     for record in combinations(&choices, MOST_RECORDS) {
         for restores in model.restores() {
@@ -144,6 +148,22 @@ fn restarts(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
         findings.push(Finding { kind: Kind::Restarts, step, repeats: round.len(), starts: round });
     }
     Ok(graph.states)
+}
+
+/// What bstate.txt may say of each partition; where that is too much to try it all together, the extremes.
+fn choices(model: &Model<'_>) -> Vec<Vec<Part>> {
+    let partitions = 0..model.disk_of.len();
+    let all: Vec<Vec<Part>> = partitions.clone().map(|p| model.values(p)).collect();
+    let together = all.iter().map(Vec::len).fold(1, usize::saturating_mul);
+    if together <= MOST_RECORDS { all } else { partitions.map(|p| extremes(model, p)).collect() }
+}
+
+/// OK, Clean, Dirty, and Dirty with all counters past their limits: eight partitions are 65,536 of them.
+fn extremes(model: &Model<'_>, partition: usize) -> Vec<Part> {
+    let last = model.values(partition).last().copied();
+    let mut values = vec![Part::OK, Part::of(Bstate::Clean), Part::DIRTY];
+    values.extend(last.filter(|&last| last != Part::DIRTY));
+    values
 }
 
 /// Restores that follow each other for ever while the system never reports. The number of restores only grows
@@ -160,12 +180,8 @@ fn restores(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
     let mut seeds: Vec<Stored> = Vec::new();
     for &at in &all {
         let targets = model.targets(&steps[at].verb);
-        let others = |p: usize| match model.values(p).as_slice() {
-            [first, .., last] => vec![*first, Part::DIRTY, *last],
-            values => values.to_vec(),
-        };
-        let choices: Vec<Vec<Part>> =
-            (0..model.disk_of.len()).map(|p| if targets.contains(&p) { vec![Part::OK] } else { others(p) }).collect();
+        let of = |p: usize| if targets.contains(&p) { vec![Part::OK] } else { extremes(model, p) };
+        let choices: Vec<Vec<Part>> = (0..model.disk_of.len()).map(of).collect();
         let restores = model.most_restores();
         seeds.extend(combinations(&choices, MOST_RECORDS).into_iter().map(|r| model.fresh(Record { restores, ..r })));
     }
@@ -274,37 +290,55 @@ fn afterwards(model: &Model<'_>, made: &Move) -> Vec<(Stored, Option<System>)> {
 /// What happens while no disk fails.
 fn calm_starts(model: &Model<'_>, findings: &mut Vec<Finding>) -> usize {
     let partitions = model.disk_of.len();
-    let mut steps = 0;
     let mut told = BTreeSet::new();
-    // Of which nothing bad is known: one boot fails.
-    for record in combinations(&good_values(partitions), MOST_RECORDS) {
-        let (mut starts, end) = calm_through(model, model.fresh(record), RESTARTS);
-        let Some((End::HandOff(p), stored)) = end else { continue };
-        report(&mut starts, System::Hangs);
-        let (next, end) = calm_through(model, stored, RESTARTS);
-        starts.extend(next);
-        steps += starts.iter().map(|s| s.steps.len()).sum::<usize>();
-        let kind = match end {
-            Some((End::HandOff(q), _)) if q == p && starts.len() == 2 => continue,
-            Some((End::HandOff(_), _)) => Kind::Condemned(p),
-            _ => Kind::NoOther(p),
-        };
-        add_once(findings, &mut told, kind, starts);
-    }
-    // Of whatever stood there: a partition that was shut down properly.
-    let choices: Vec<Vec<Part>> = (0..partitions).map(|p| model.values(p)).collect();
-    for record in combinations(&choices, MOST_RECORDS) {
-        let (mut starts, end) = calm_through(model, model.fresh(record), RESTARTS);
-        let Some((End::HandOff(p), stored)) = end else { continue };
-        report(&mut starts, System::ShutsDown);
-        let (next, end) = calm_through(model, model.reported(stored, p, Bstate::Ok), RESTARTS);
-        starts.extend(next);
-        steps += starts.iter().map(|s| s.steps.len()).sum::<usize>();
-        if !matches!(end, Some((End::HandOff(q), _)) if q == p) {
-            add_once(findings, &mut told, Kind::NotAgain(p), starts);
+    let mut steps = 0;
+    for damaged in damages(partitions) {
+        // Of which nothing bad is known: one boot fails.
+        for record in combinations(&good_values(partitions), MOST_RECORDS) {
+            let failed = one_fails(model, model.fresh(record), damaged, &mut steps);
+            failed.into_iter().for_each(|(kind, starts)| add_once(findings, &mut told, kind, starts));
+        }
+        // Of whatever stood there: a partition that was shut down properly.
+        let few = || (0..partitions).map(|p| extremes(model, p)).collect();
+        let values = if damaged == 0 { choices(model) } else { few() };
+        for record in combinations(&values, MOST_RECORDS) {
+            let lost = one_is_shut_down(model, model.fresh(record), damaged, &mut steps);
+            lost.into_iter().for_each(|(kind, starts)| add_once(findings, &mut told, kind, starts));
         }
     }
     steps
+}
+
+/// Partitions, as bits, that are found damaged: none, each alone, and all but one.
+fn damages(partitions: usize) -> BTreeSet<u8> {
+    let all = u8::MAX.checked_shr(8 - partitions as u32).unwrap_or(0);
+    (0..partitions).map(|p| 1 << p).flat_map(|bit| [0, bit, all & !bit]).collect()
+}
+
+fn one_fails(model: &Model<'_>, from: Stored, damaged: u8, steps: &mut usize) -> Option<(Kind, Vec<Start>)> {
+    let (mut starts, end) = calm_through(model, from, damaged, RESTARTS);
+    let Some((End::HandOff(p), stored)) = end else { return None };
+    report(&mut starts, System::Hangs);
+    let (next, end) = calm_through(model, stored, damaged, RESTARTS);
+    starts.extend(next);
+    *steps += starts.iter().map(|s| s.steps.len()).sum::<usize>();
+    match end {
+        Some((End::HandOff(q), _)) if q == p && starts.len() == 2 => None,
+        // Where another is damaged there is no better one.
+        Some((End::HandOff(_), _)) => (damaged == 0).then_some((Kind::Condemned(p), starts)),
+        _ => Some((Kind::NoOther(p), starts)),
+    }
+}
+
+fn one_is_shut_down(model: &Model<'_>, from: Stored, damaged: u8, steps: &mut usize) -> Option<(Kind, Vec<Start>)> {
+    let (mut starts, end) = calm_through(model, from, damaged, RESTARTS);
+    let Some((End::HandOff(p), stored)) = end else { return None };
+    report(&mut starts, System::ShutsDown);
+    let (next, end) = calm_through(model, model.reported(stored, p, Bstate::Ok), damaged, RESTARTS);
+    starts.extend(next);
+    *steps += starts.iter().map(|s| s.steps.len()).sum::<usize>();
+    let again = matches!(end, Some((End::HandOff(q), _)) if q == p);
+    (!again).then_some((Kind::NotAgain(p), starts))
 }
 
 fn report(starts: &mut [Start], system: System) {

@@ -9,7 +9,7 @@ use super::walk::{Circles, MOST_STATES, Start, System, Walk, circles};
 /// What stands on the disks between starts, and which start leads from where to where.
 pub struct Graph {
     nodes: Vec<Stored>,
-    /// From, to, and what was restored on the way: see [`Run::restored`].
+    /// From, to, and what was overwritten on the way: see [`Run::overwrote`].
     edges: Vec<(u32, u32, u32)>,
     circles: Circles,
     world: World,
@@ -110,5 +110,5 @@ impl Graph {
 
 /// What a move that ends a start leaves to the next one.
 fn leads(made: &Move, goes: Goes) -> Option<(Stored, u32)> {
-    made.end.filter(|&end| goes(end, &made.run)).map(|_| (made.run.stored, made.run.restored))
+    made.end.filter(|&end| goes(end, &made.run)).map(|_| (made.run.stored, made.run.overwrote))
 }

@@ -24,6 +24,8 @@ pub struct Proof {
     pub findings: Vec<Shown>,
     /// States looked at.
     pub states: usize,
+    /// Why not all questions were answered, if that is so.
+    pub given_up: Option<String>,
     /// How long that took.
     pub took: Duration,
 }
@@ -49,8 +51,11 @@ pub struct Shown {
 pub fn prove(program: &Program, file: &str) -> Result<Proof, String> {
     let began = Instant::now();
     let model = model::Model::new(program)?;
-    let (findings, states) = findings::all(&model)
-        .map_err(|states| format!("there are too many states: {states} were looked at; use lower limits, or fewer"))?;
+    let (findings, asked) = findings::all(&model);
+    let given_up = asked
+        .err()
+        .map(|states| format!("there are too many states: {states} were looked at; use lower limits, or fewer"));
+    let (Ok(states) | Err(states)) = asked;
     let findings = findings.into_iter().map(|finding| print::show(&model, file, finding)).collect();
-    Ok(Proof { findings, states, took: began.elapsed() })
+    Ok(Proof { findings, states, given_up, took: began.elapsed() })
 }

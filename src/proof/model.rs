@@ -217,6 +217,8 @@ impl<'p> Model<'p> {
             (run.begun, run.in_vain) = (0, 0);
         }
         if world.lazy {
+            // Asked of several starts only.
+            run.overwrote = 0;
             run.stored.record = Record::OPEN;
             return self.live.forget(run);
         }
@@ -226,7 +228,7 @@ impl<'p> Model<'p> {
         }
         if !world.counts {
             // And no bounds within a start.
-            (run.once, run.restored) = (0, 0);
+            (run.once, run.restored, run.overwrote) = (0, 0, 0);
             run.content = [Content::Unseen; MOST];
             for record in [&mut run.memory, &mut run.stored.record] {
                 record.restores = 0;
@@ -344,8 +346,9 @@ impl<'p> Model<'p> {
     fn set(&self, all: &mut Outcomes<'_>, run: &Run, p: usize, state: Bstate, world: World) {
         let was_loaded = run.load != Load::Not;
         for (mut run, fault) in loaded(run, world) {
-            if state == Bstate::Dirty {
-                run.begun |= 1 << p;
+            match state {
+                Bstate::Dirty => run.begun |= 1 << p,
+                Bstate::Ok | Bstate::Clean => run.begun &= !(1 << p),
             }
             let before_boot = self.before_boot(usize::from(run.at));
             self.apply(&mut run.memory.parts[p], p, state, before_boot);
@@ -406,10 +409,12 @@ impl<'p> Model<'p> {
         }
         let writable = !matches!(run.load, Load::Unknown | Load::Guess);
         run.memory.restores = run.memory.restores.saturating_add(1).min(self.most_restores());
+        run.overwrote |= bit;
         let mut late = run;
         for p in self.targets(&step.verb) {
             run.memory.parts[p] = Part::OK;
             run.content[p] = Content::Good;
+            run.begun &= !(1 << p);
         }
         if let Verb::RestoreDisk(d) = step.verb {
             run.stored.active[d.number()] = self.first_on[d.number()];

@@ -120,12 +120,14 @@ pub struct Run {
     pub content: [Content; MOST],
     /// Partitions, as bits: `activate` failed, so that the flow knows it.
     pub in_vain: u8,
-    /// `set P Dirty` was carried out.
+    /// `set P Dirty` was carried out, and nothing has made it OK or Clean since.
     pub begun: u8,
     /// Rewriting steps that were begun, as bits: see [`super::model::Model::once`].
     pub once: u32,
     /// Those that restored something.
     pub restored: u32,
+    /// The same, and those that failed when they had begun to write.
+    pub overwrote: u32,
 }
 
 impl Run {
@@ -141,6 +143,7 @@ impl Run {
             begun: 0,
             once: 0,
             restored: 0,
+            overwrote: 0,
         }
     }
 }

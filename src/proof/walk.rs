@@ -6,6 +6,8 @@ use std::hash::BuildHasherDefault;
 use indexmap::IndexSet;
 use rustc_hash::FxHasher;
 
+use knownstate_core::logic::Verb;
+
 use super::model::{End, Fault, Model, Move, What, World};
 use super::state::{Bstate, Part, Record, Run, Stored};
 
@@ -164,7 +166,9 @@ impl Walk {
         let mut queue = VecDeque::from([first]);
         let mut last = first;
         'search: while let Some(at) = queue.pop_front() {
-            for &(a, b) in self.edges.iter().filter(|e| e.0 == at) {
+            // They stand in the order of where they begin.
+            let next = self.edges.partition_point(|e| e.0 < at);
+            for &(a, b) in self.edges[next..].iter().take_while(|e| e.0 == at) {
                 if b == first {
                     last = a;
                     break 'search;
@@ -233,12 +237,13 @@ pub fn circles(nodes: usize, edges: &[(u32, u32)]) -> Circles {
     circles
 }
 
-/// The one start that nothing goes wrong in.
-pub fn calm(model: &Model<'_>, stored: Stored) -> Option<(Start, Stored)> {
+/// The one start that nothing goes wrong in but that these partitions, as bits, are found damaged, and can't be
+/// mended.
+pub fn calm(model: &Model<'_>, stored: Stored, damaged: u8) -> Option<(Start, Stored)> {
     let mut run = Run::begin(stored, false);
     let mut start = Start { from: stored, broken: false, steps: Vec::new(), end: None, system: None };
     for _ in 0..10_000 {
-        let made = *model.moves(&run, World::CALM).first()?;
+        let made = calm_move(model, &run, damaged)?;
         if let What::Step { fault, failed } = made.what {
             start.steps.push(Taken { at: usize::from(run.at), fault, failed, before: run });
         }
@@ -251,11 +256,28 @@ pub fn calm(model: &Model<'_>, stored: Stored) -> Option<(Start, Stored)> {
     None
 }
 
+fn calm_move(model: &Model<'_>, run: &Run, damaged: u8) -> Option<Move> {
+    let looks_at_damage = match &model.step(usize::from(run.at)).verb {
+        Verb::Verify { partition, .. } | Verb::Heal { partition, .. } => damaged & 1 << partition.number() != 0,
+        _ => false,
+    };
+    let fails = |m: &Move| matches!(m.what, What::Step { failed: true, .. });
+    match looks_at_damage {
+        false => model.moves(run, World::CALM).first().copied(),
+        true => model.moves(run, World { faults: true, ..World::CALM }).into_iter().find(fails),
+    }
+}
+
 /// The same on and on over restarts, until a start ends otherwise; `most` starts.
-pub fn calm_through(model: &Model<'_>, mut stored: Stored, most: usize) -> (Vec<Start>, Option<(End, Stored)>) {
+pub fn calm_through(
+    model: &Model<'_>,
+    mut stored: Stored,
+    damaged: u8,
+    most: usize,
+) -> (Vec<Start>, Option<(End, Stored)>) {
     let mut starts = Vec::new();
     for _ in 0..most {
-        let Some((start, after)) = calm(model, stored) else { return (starts, None) };
+        let Some((start, after)) = calm(model, stored, damaged) else { return (starts, None) };
         let end = start.end;
         starts.push(start);
         match end {
