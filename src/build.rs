@@ -23,7 +23,16 @@ const README: &str = "README.TXT";
 /// # Errors
 /// What is wrong with the input, or which tool is missing or failed.
 pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
-    let source = check::load(logic, folder)?;
+    make(&check::load(logic, folder)?, output)?;
+    println!("{}: {} MiB", output.display(), fs::metadata(output)?.len().div_ceil(1 << 20));
+    Ok(())
+}
+
+/// The same, of a logic.txt that was checked, and without a word about it.
+///
+/// # Errors
+/// Which file can't be used, or which tool is missing or failed.
+pub fn make(source: &Source, output: &Path) -> Result<()> {
     // Beside the output, so that there is as much room as the ISO itself needs.
     let beside = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let staging = tempfile::Builder::new()
@@ -33,7 +42,7 @@ pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
     let cd = staging.path().join("cd");
     fs::create_dir_all(cd.join("images"))?;
 
-    let identities = stage_images(&source, &cd)?;
+    let identities = stage_images(source, &cd)?;
     fs::write(cd.join(logic::FILE), &source.text)?;
     fs::write(cd.join(STANDARD_MBR), loader::MBR)?;
     for disk in source.program.disk_indexes().map(|d| source.program.disk(d)) {
@@ -50,9 +59,7 @@ pub fn run(logic: &Path, folder: Option<&Path>, output: &Path) -> Result<()> {
     let program = &source.program;
     let images: Vec<String> = program.partition_indexes().filter_map(|p| program.image_path(p)).collect();
     iso::master(&cd, &finished, &images)?;
-    fs::rename(&finished, output).with_context(|| format!("can't write {}", output.display()))?;
-    println!("{}: {} MiB", output.display(), fs::metadata(output)?.len().div_ceil(1 << 20));
-    Ok(())
+    fs::rename(&finished, output).with_context(|| format!("can't write {}", output.display()))
 }
 
 /// Puts every image on the CD once, with what it lacks; the identities of all.

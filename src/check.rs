@@ -13,6 +13,7 @@ use knownstate_core::media::mbr::CODE_BYTES;
 use knownstate_core::units::{Offset, SECTOR};
 
 use crate::files::FileVolume;
+use crate::proof::{self, Proof, Severity};
 
 /// A logic.txt and where its files are.
 pub struct Source {
@@ -41,12 +42,47 @@ pub fn run(path: &Path, images: Option<&Path>) -> Result<bool> {
     for problem in &problems {
         eprintln!("{}: error: {problem}", path.display());
     }
-    if problems.is_empty() {
+    let proof = proved(path, &source, true);
+    let good = problems.is_empty() && proof.as_ref().is_none_or(|proof| !has_errors(proof));
+    if good {
         let program = &source.program;
         let (disks, partitions) = (program.disk_indexes().count(), program.partition_names().count());
-        println!("{}: ok: disks {disks}, partitions {partitions}, steps {}", path.display(), program.steps().len());
+        let steps = program.steps().len();
+        println!("{}: ok: disks {disks}, partitions {partitions}, steps {steps}", path.display());
     }
-    Ok(problems.is_empty())
+    if let Some(proof) = proof {
+        println!("{} states in {:.2} s", proof.states, proof.took.as_secs_f64());
+    }
+    Ok(good)
+}
+
+/// The flow's proof, and what it found on standard error; the way to each with `traces`. Nothing where there
+/// can be none, which is told.
+fn proved(path: &Path, source: &Source, traces: bool) -> Option<Proof> {
+    let file = path.display().to_string();
+    match proof::prove(&source.program, &file) {
+        Ok(proof) => {
+            for found in &proof.findings {
+                let word = if found.severity == Severity::Error { "error" } else { "warning" };
+                let line = source.text.lines().nth(found.line.saturating_sub(1)).unwrap_or("").trim_end();
+                eprintln!("{file}:{}: {word}: {}", found.line, found.message);
+                eprintln!("{:>5} | {line}\n      = {}", found.line, found.help);
+                if traces {
+                    found.trace.lines().for_each(|line| eprintln!("{}", format!("        {line}").trim_end()));
+                }
+                eprintln!();
+            }
+            Some(proof)
+        }
+        Err(why) => {
+            eprintln!("{file}: warning: nothing is proved of the flow: {why}");
+            None
+        }
+    }
+}
+
+fn has_errors(proof: &Proof) -> bool {
+    proof.findings.iter().any(|found| found.severity == Severity::Error)
 }
 
 /// The same for `build`, which stops at an error.
@@ -54,6 +90,18 @@ pub fn run(path: &Path, images: Option<&Path>) -> Result<bool> {
 /// # Errors
 /// When anything is wrong; it was printed.
 pub fn load(path: &Path, images: Option<&Path>) -> Result<Source> {
+    let source = load_unproved(path, images)?;
+    if proved(path, &source, false).is_some_and(|proof| has_errors(&proof)) {
+        bail!("{} can't be made a CD of; `knownstate check` says more", path.display());
+    }
+    Ok(source)
+}
+
+/// The same for those who try out what a flow does, whatever that is.
+///
+/// # Errors
+/// When anything is wrong that is not the flow's; it was printed.
+pub fn load_unproved(path: &Path, images: Option<&Path>) -> Result<Source> {
     let source = parse(path, read(path)?, images).with_context(|| format!("{} has errors", path.display()))?;
     let problems = problems(&source);
     for problem in &problems {

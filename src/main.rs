@@ -9,6 +9,9 @@ mod inspect;
 mod iso;
 mod loader;
 mod pack;
+mod proof;
+mod provision;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +64,10 @@ enum Command {
         #[arg(long, value_name = "N", requires = "trace")]
         start: Option<usize>,
     },
+    /// Run the flow on disk images or block devices, and print the lines that the loader would
+    Simulate(simulate::Options),
+    /// Make disks as a restore would leave them, for the factory
+    Provision(provision::Options),
     /// Say what is in an ISO, a partition image or a disk
     Inspect {
         /// The file; it is only read
@@ -78,6 +85,8 @@ fn main() -> ExitCode {
         Command::Draw { logic, output, format, trace, start } => {
             draw::run(&logic, output.as_deref(), format, trace.as_deref(), start)
         }
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Provision(options) => provision::run(&options),
         Command::Inspect { file } => inspect::run(&file),
     };
     match result {

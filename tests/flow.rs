@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use common::images::{Set, figure4_set, find};
 use common::machine::{Pc, word};
 use common::{record, tools};
-use knownstate_core::machine::Ending;
+use knownstate_core::machine::{Ending, Watchdog};
 use knownstate_core::table::Entry;
 use knownstate_core::units::SECTOR;
 
@@ -360,24 +360,37 @@ fn a_bad_logic_txt_holds_and_writes_nothing() {
         (
             "version",
             set().with_damage(b"logic 1\n", b"logic 7\n"),
+            "- line 1, column 7: unknown language version `7`
+            -   logic 7
+            -         ^
+            -   this program reads `logic 1`\n",
             "line 1, column 7: unknown language version `7`; this program reads `logic 1`",
         ),
         (
             "two mistakes",
             set().with_logic("logic 1\nhodl \"x\"\nbot P1\n"),
+            "- line 2, column 1: unknown step `hodl`
+            -   hodl \"x\"
+            -   ^^^^
+            -   did you mean `hold`?
+            - line 3, column 1: unknown step `bot`
+            -   bot P1
+            -   ^^^
+            -   did you mean `boot`?\n",
             "line 2, column 1: unknown step `hodl`; did you mean `hold`?; and 1 more",
         ),
-        ("no text", set().with_damage(b"202 verify", b"\xFF\xFE"), "it is no UTF-8 text"),
+        ("no text", set().with_damage(b"202 verify", b"\xFF\xFE"), "", "it is no UTF-8 text"),
         (
             "no volume descriptor",
             set().with_damage(b"\x01CD001", b"\x01XX001"),
+            "",
             "CD damaged: no primary volume descriptor",
         ),
     ];
-    for (name, set, reason) in table {
+    for (name, set, told, reason) in table {
         for mut pc in [set.blank(), restored()] {
             pc.cd = set.iso.clone();
-            expect(name, &mut pc, &format!("{said} ({reason})\n{hold}"), "hold -");
+            expect(name, &mut pc, &format!("{told}{said} ({reason})\n{hold}"), "hold -");
             assert!(pc.writes.is_empty(), "{name}: writes {:?}", pc.writes);
         }
     }
@@ -605,6 +618,33 @@ fn the_other_steps_do_as_their_name_says() {
     steps(&mut pc, "notify \"look here\"\npoweroff");
     expect("poweroff", &mut pc, "- notify \"look here\" = ok\n- poweroff = ok", "poweroff");
     assert!(pc.beeps > 0, "notify beeps");
+}
+
+#[test]
+fn a_watchdog_is_asked_for_as_the_step_says() {
+    let mut pc = with_states("OK", "OK");
+    expect_step(&mut pc, "watchdog 60", "failed (no watchdog found)");
+    pc.watchdog = Some(Watchdog::I6300esb);
+    expect_step(&mut pc, "watchdog 60", "ok (i6300ESB, 60 s)");
+    assert_eq!(pc.asked, [(60, None)]);
+    expect_step(&mut pc, "watchdog 29 ib700", "failed (no watchdog found)");
+    assert_eq!(pc.asked, [(29, Some(Watchdog::Ib700))]);
+    expect_step(&mut pc, "watchdog 600 I6300ESB", "ok (i6300ESB, 600 s)");
+}
+
+/// Where it stands between the two, one write still tells both that P1 is Dirty and that it is booting.
+#[test]
+fn a_watchdog_before_the_boot_costs_no_second_write() {
+    let mut pc = with_states("OK", "OK");
+    pc.watchdog = Some(Watchdog::Itco);
+    steps(&mut pc, "1 set P1 Dirty\n2 watchdog 60 else 3\n3 boot P1\n4 hold \"no\"");
+    let lines = "
+        1 set P1 Dirty = ok
+        2 watchdog 60 = ok (iTCO, 60 s)
+        3 boot P1 = ok (drive 80, lba 2048)";
+    expect("watchdog", &mut pc, lines, "hand-off 80 entry 1");
+    assert_eq!(pc.writes.len(), 2, "one for each copy of bstate.txt: {:?}", pc.writes);
+    expect_state("watchdog", &pc, "P1=Dirty booting=P1 P1.why=3~boot~begun,~not~confirmed");
 }
 
 #[test]

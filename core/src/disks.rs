@@ -64,6 +64,25 @@ pub fn find(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex) -> 
     Ok(claim)
 }
 
+/// Whether one drive could be the declared disk, the other drives and the other declared disks aside; where
+/// it could, whether its MBR is destroyed, so that nothing but its size speaks for it. For whoever was told
+/// by a person which drive is which disk.
+///
+/// # Errors
+/// Why it can't be, in words for the log.
+pub fn could_be(
+    machine: &mut dyn Machine,
+    program: &Program,
+    wanted: DiskIndex,
+    drive: DiskId,
+) -> Result<bool, String> {
+    let info = machine.disks().get(drive.0).copied().ok_or_else(|| String::from("no disk found"))?;
+    match look(machine, program, wanted, drive, info) {
+        Look::Matches { lost_signature, .. } => Ok(lost_signature),
+        Look::Differs(why) => Err(why),
+    }
+}
+
 /// What a look at one drive came to.
 enum Look {
     /// It could be the declared disk; whether its MBR is destroyed, so that its signature is lost.

@@ -13,6 +13,8 @@ use crate::table::unpack::Buffers;
 
 /// Steps of one run. A flow that takes more goes round in a circle.
 const MAX_STEPS: usize = 10_000;
+/// So many mistakes in logic.txt are shown; `knownstate check` shows them all.
+const MAX_TOLD: usize = 4;
 /// The longest `wait`, in seconds; a longer one is taken for this.
 const MAX_WAIT: u32 = 24 * 60 * 60;
 
@@ -41,7 +43,9 @@ fn load(machine: &mut dyn Machine, cd: &Iso) -> Result<Program, String> {
     let bytes = cd.read_file(machine, logic::FILE, logic::MAX_BYTES).map_err(|e: CdError| e.to_string())?;
     let text = core::str::from_utf8(&bytes).map_err(|_| "it is no UTF-8 text".to_string())?;
     logic::parse(text).map_err(|diagnostics| {
-        // The first is said here; `knownstate check` says them all.
+        for line in diagnostics.iter().take(MAX_TOLD).flat_map(|diagnostic| diagnostic.narrow(text)) {
+            machine.tell(&Event::Note(&line));
+        }
         let more = diagnostics.len().saturating_sub(1);
         let first = diagnostics.first().map(ToString::to_string).unwrap_or_default();
         if more == 0 { first } else { format!("{first}; and {more} more") }
@@ -116,6 +120,7 @@ fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
         Verb::Heal { partition, from } => context.heal(step, *partition, *from),
         Verb::RestorePartition(partition) => context.restore_partition(step, *partition),
         Verb::RestoreDisk(disk) => context.restore_disk(step, *disk),
+        Verb::Watchdog { seconds, chip } => context.machine.watchdog(*seconds, *chip),
         Verb::Wait(seconds) => wait(context.machine, *seconds),
         Verb::Notify(_) => {
             context.machine.beep(2);

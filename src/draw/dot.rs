@@ -22,6 +22,23 @@ pub enum Lines {
     Near,
 }
 
+/// What a layout is to be like.
+#[derive(Clone)]
+pub struct Wish {
+    /// Which lines are laid.
+    pub lines: Lines,
+    /// How much wider than its text needs a box is made, in points.
+    pub widen: f64,
+    /// Pairs of boxes in one row, of which the second has to stand right of the first.
+    pub right_of: Vec<(usize, usize)>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { lines: Lines::All, widen: 0.0, right_of: Vec::new() }
+    }
+}
+
 impl Lines {
     fn has(self, edge: &Edge) -> bool {
         self == Self::All || edge.along || edge.branch
@@ -29,22 +46,22 @@ impl Lines {
 }
 
 /// The graph, with all that a person wants to see, for `dot -Tsvg` or `-Tpdf`.
-pub fn write(drawing: &Drawing<'_>) -> String {
-    let mut dot = head(Lines::All);
+pub fn write(drawing: &Drawing<'_>, wish: &Wish) -> String {
+    let mut dot = head(wish.lines);
     let trace = drawing.trace.as_ref().map_or("", |trace| &trace.title);
     let texts = [drawing.title.as_str(), drawing.caption.as_str(), trace].into_iter().filter(|text| !text.is_empty());
     let title: Vec<_> = texts.flat_map(|text| wrap(text, CAPTION)).collect();
     let _ = writeln!(dot, "  label={} labelloc=t labeljust=l fontname=Helvetica;", quoted(&title.join("\n")));
     dot += "  node [fontname=Helvetica fontsize=10]; edge [fontname=Helvetica fontsize=8 arrowsize=0.6];\n";
-    body(&mut dot, drawing.graph, Lines::All, &Dressed(drawing));
+    body(&mut dot, drawing.graph, wish, &Dressed(drawing));
     dot
 }
 
 /// The graph for the layout alone.
-pub fn bare(graph: &Graph, lines: Lines) -> String {
-    let mut dot = head(lines);
+pub fn bare(graph: &Graph, wish: &Wish) -> String {
+    let mut dot = head(wish.lines);
     dot += "  node [label=\"\"]; edge [arrowhead=none];\n";
-    body(&mut dot, graph, lines, &Bare);
+    body(&mut dot, graph, wish, &Bare);
     dot
 }
 
@@ -108,17 +125,17 @@ fn head(lines: Lines) -> String {
     format!("digraph logic {{\n  rankdir=TB; splines={splines}; nodesep={apart}; ranksep=0.34; bgcolor=white;\n")
 }
 
-fn body(dot: &mut String, graph: &Graph, lines: Lines, dress: &dyn Dress) {
+fn body(dot: &mut String, graph: &Graph, wish: &Wish, dress: &dyn Dress) {
     let arrivals = graph.arrivals();
-    let meets = |at: usize| lines == Lines::All && arrivals[at] > 1;
+    let meets = |at: usize| wish.lines == Lines::All && arrivals[at] > 1;
     for (at, node) in graph.nodes.iter().enumerate() {
-        let _ = writeln!(dot, "  {} [{}{}];", name(at), size(graph, at), dress.node(node));
+        let _ = writeln!(dot, "  {} [{}{}];", name(at), size(graph, at, wish.widen), dress.node(node));
         if meets(at) {
             let (width, chain) = (JUNCTION / POINTS, node.chain);
             let _ = writeln!(dot, "  {} [shape=point style=invis width={width:.4} group=c{chain}];", junction(at));
         }
     }
-    for edge in graph.edges.iter().filter(|edge| lines.has(edge)) {
+    for edge in graph.edges.iter().filter(|edge| wish.lines.has(edge)) {
         let meets = meets(edge.to) && edge.from != edge.to;
         let head = if meets { junction(edge.to) } else { name(edge.to) };
         let dressed = dress.edge(edge, !meets);
@@ -130,14 +147,18 @@ fn body(dot: &mut String, graph: &Graph, lines: Lines, dress: &dyn Dress) {
         let dressed = last.map_or(String::new(), |edge| dress.edge(&Edge { word: "", via: Vec::new(), ..*edge }, true));
         let _ = writeln!(dot, "  {} -> {} [weight={weight}{dressed}];", junction(at), name(at));
     }
+    for &(left, right) in &wish.right_of {
+        let (left, right) = (name(left), name(right));
+        let _ = writeln!(dot, "  {{ rank=same; {left}; {right}; }} {left} -> {right} [style=invis];");
+    }
     dot.push_str("}\n");
 }
 
-fn size(graph: &Graph, at: usize) -> String {
+fn size(graph: &Graph, at: usize, widen: f64) -> String {
     let Some(node) = graph.nodes.get(at) else { return String::new() };
     let shape = if node.shape == Shape::Question { "diamond" } else { "box" };
     let block = Block::of(node.shape, &node.text);
-    let (width, height) = (block.width / POINTS, block.height / POINTS);
+    let (width, height) = ((block.width + widen) / POINTS, block.height / POINTS);
     // Where a failure leads to a column of its own, that column stands to the right.
     let ordered = graph.edges.iter().any(|edge| edge.from == at && edge.branch);
     let ordering = if ordered { " ordering=out" } else { "" };

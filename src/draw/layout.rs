@@ -9,13 +9,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::dot::{self, Lines, POINTS};
-use super::graph::Graph;
+use super::dot::{self, Lines, POINTS, Wish};
+use super::graph::{Graph, START};
 
 /// The most boxes, and the most boxes that all lines together may pass by, in a drawing with every line in it: the
 /// time for that grows with their square. `default.txt` has 40 and 340.
 const MAX_BOXES: usize = 250;
 const MAX_PASSED: usize = 2500;
+/// How much wider boxes are made, in points, until `dot` can lay the lines: Graphviz 2.43 crashes in its square lines
+/// when columns stand nearly, and not quite, above each other.
+const WIDER: [f64; 6] = [0.0, 2.0, 5.0, 9.0, 14.0, 20.0];
+/// How often what stands on the wrong side is told to stand on the other one.
+const CORRECTIONS: usize = 3;
 /// The longest that `dot` may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -45,6 +50,8 @@ pub struct Layout {
     pub width: f64,
     /// In points.
     pub height: f64,
+    /// What was wished for to come to it.
+    pub wish: Wish,
     places: HashMap<String, Place>,
     /// The points that a line passes, each with two handles to the next: 3n + 1 of them.
     routes: HashMap<(String, String), Vec<Point>>,
@@ -57,13 +64,54 @@ impl Layout {
     /// When it is missing or fails.
     pub fn of(graph: &Graph) -> Result<Self> {
         let passed: usize = graph.edges.iter().map(|edge| edge.from.abs_diff(edge.to)).sum();
-        if graph.nodes.len() <= MAX_BOXES && passed <= MAX_PASSED {
-            // It has been seen to give up on lines that run along and across.
-            if let Ok(layout) = ask(&dot::bare(graph, Lines::All)).and_then(|plain| read(&plain)) {
+        if graph.nodes.len() > MAX_BOXES || passed > MAX_PASSED {
+            return Self::read(graph, &Wish { lines: Lines::Near, ..Wish::default() });
+        }
+        let mut best: Option<(usize, Self)> = None;
+        for widen in WIDER {
+            let mut wish = Wish { widen, ..Wish::default() };
+            for _ in 0..CORRECTIONS {
+                // `dot` itself fails where it meets something that it can't lay square: another try, another luck.
+                let Ok(layout) = Self::read(graph, &wish) else { break };
+                let astray = layout.left_of_the_good_path(graph);
+                wish.right_of.extend(&astray);
+                let count = layout.boxes_on_the_left(graph);
+                if best.as_ref().is_none_or(|(least, _)| count < *least) {
+                    best = Some((count, layout));
+                }
+                if count == 0 || astray.is_empty() {
+                    break;
+                }
+            }
+            if let Some((0, layout)) = best {
                 return Ok(layout);
             }
         }
-        read(&ask(&dot::bare(graph, Lines::Near))?)
+        match best {
+            Some((_, layout)) => Ok(layout),
+            None => Self::read(graph, &Wish { lines: Lines::Near, ..Wish::default() }),
+        }
+    }
+
+    fn read(graph: &Graph, wish: &Wish) -> Result<Self> {
+        read(&ask(&dot::bare(graph, wish))?, wish.clone())
+    }
+
+    /// Boxes that stand in a row with one of the good path, and left of it: that one, and the box.
+    fn left_of_the_good_path(&self, graph: &Graph) -> Vec<(usize, usize)> {
+        let all =
+            || (0..graph.nodes.len()).filter_map(|at| Some((at, graph.nodes.get(at)?, self.place(&dot::name(at))?)));
+        let good = || all().filter(|(_, node, _)| node.chain == 0);
+        let row = |y: f64| good().find(|(_, _, place)| (place.at.y - y).abs() < 1.0);
+        let pairs = all().filter_map(|(at, _, place)| row(place.at.y).map(|(good, _, goal)| (good, goal, at, place)));
+        pairs.filter(|(_, goal, _, place)| place.at.x < goal.at.x - 1.0).map(|(good, _, at, _)| (good, at)).collect()
+    }
+
+    /// How many boxes stand left of the good path.
+    fn boxes_on_the_left(&self, graph: &Graph) -> usize {
+        let Some(start) = self.place(&dot::name(START)) else { return 0 };
+        let places = (0..graph.nodes.len()).filter_map(|at| self.place(&dot::name(at)));
+        places.filter(|place| place.at.x < start.at.x - 1.0).count()
     }
 
     /// Where a box stands.
@@ -116,8 +164,8 @@ fn content(file: &mut File) -> Result<String> {
 }
 
 /// Graphviz' manual, "Output Formats", plain: inches, from the lower left corner.
-fn read(plain: &str) -> Result<Layout> {
-    let mut layout = Layout { width: 0.0, height: 0.0, places: HashMap::new(), routes: HashMap::new() };
+fn read(plain: &str, wish: Wish) -> Result<Layout> {
+    let mut layout = Layout { width: 0.0, height: 0.0, wish, places: HashMap::new(), routes: HashMap::new() };
     for line in plain.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |n: usize| words.get(n).and_then(|word| word.parse::<f64>().ok()).map(|inches| inches * POINTS);

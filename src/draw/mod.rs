@@ -22,6 +22,7 @@ use clap::ValueEnum;
 use knownstate_core::logic::Program;
 
 use crate::check::{self, Source};
+use dot::Wish;
 use graph::Graph;
 use layout::Layout;
 use theme::Drawing;
@@ -76,7 +77,8 @@ pub fn run(
     let text = match format.unwrap_or(Format::of(output)) {
         Format::Svg => svg::write(&drawing, &Layout::of(&graph)?),
         Format::Mermaid => mermaid::write(&drawing),
-        Format::Dot => dot::write(&drawing),
+        // In the way that `dot` was found to get on with, where it is there.
+        Format::Dot => dot::write(&drawing, &Layout::of(&graph).map_or_else(|_| Wish::default(), |layout| layout.wish)),
     };
     match output {
         Some(path) => fs::write(path, text).with_context(|| format!("can't write {}", path.display()))?,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use knownstate_core::event::{Event, Line};
-use knownstate_core::machine::{DiskId, DiskInfo, Ending, IoError, Machine};
+use knownstate_core::machine::{DiskId, DiskInfo, Ending, IoError, Machine, Watchdog};
 use knownstate_core::media::region::Write;
 use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
@@ -163,8 +163,15 @@ pub struct Pc {
     pub cd_seen: BTreeSet<u32>,
     pub cut: Option<Cut>,
     pub off: bool,
+    /// Steps, counted from 0 in the order in which they are carried out, while which nothing can be read or
+    /// written, and keys are pressed; how many have begun.
+    pub failing: BTreeSet<usize>,
+    pub begun: usize,
     pub key_at: Option<u64>,
     pub beeps: usize,
+    /// The watchdog that it has, and what each step asked of one.
+    pub watchdog: Option<Watchdog>,
+    pub asked: Vec<(u32, Option<Watchdog>)>,
     /// Milliseconds since the start, and how many pass from one look at the clock to the next.
     pub millis: u64,
     pub tick: u64,
@@ -177,12 +184,13 @@ impl Pc {
 
     /// Switches on and runs the CD to its end.
     pub fn start(&mut self) -> Ending {
-        (self.off, self.millis, self.reads, self.sectors_read) = (false, 0, 0, 0);
+        (self.off, self.millis, self.reads, self.sectors_read, self.begun) = (false, 0, 0, 0, 0);
         self.lines.clear();
         self.told.clear();
         self.writes.clear();
         self.seen.clear();
         self.cd_seen.clear();
+        self.asked.clear();
         let mut memory: Box<[u8; BUFFER_BYTES]> =
             vec![0; BUFFER_BYTES].into_boxed_slice().try_into().expect("it has this length");
         knownstate_core::run(self, Buffers::new(&mut memory))
@@ -199,7 +207,12 @@ impl Pc {
     }
 
     fn dead<T>(&self, ok: T) -> Result<T, IoError> {
-        if self.off { Err(IoError::Status(0x80)) } else { Ok(ok) }
+        if self.off || self.fails() { Err(IoError::Status(0x80)) } else { Ok(ok) }
+    }
+
+    /// Whether the step at work is one of those that fail.
+    fn fails(&self) -> bool {
+        self.begun.checked_sub(1).is_some_and(|now| self.failing.contains(&now))
     }
 }
 
@@ -280,6 +293,11 @@ impl Machine for Pc {
         Ok(())
     }
 
+    fn begin(&mut self, _step: usize) -> bool {
+        self.begun += 1;
+        self.fails()
+    }
+
     fn now(&mut self) -> u64 {
         self.millis += self.tick;
         self.millis
@@ -295,7 +313,7 @@ impl Machine for Pc {
     }
 
     fn key_pressed(&mut self) -> bool {
-        self.key_at.is_some_and(|at| self.millis >= at)
+        self.fails() || self.key_at.is_some_and(|at| self.millis >= at)
     }
 
     fn pause(&mut self) {
@@ -304,6 +322,12 @@ impl Machine for Pc {
 
     fn beep(&mut self, times: u8) {
         self.beeps += usize::from(times);
+    }
+
+    fn watchdog(&mut self, seconds: u32, chip: Option<Watchdog>) -> Result<String, String> {
+        self.asked.push((seconds, chip));
+        let there = self.watchdog.filter(|there| chip.is_none_or(|chip| chip == *there));
+        there.map(|there| format!("{}, {seconds} s", there.name())).ok_or_else(|| "no watchdog found".to_string())
     }
 }
 

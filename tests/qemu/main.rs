@@ -3,6 +3,7 @@
 
 mod disk;
 mod guest;
+mod shelf;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -3,7 +3,10 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::{self, Arguments};
+
+use crate::event::printable;
 
 /// A result whose error is one pointer: lines are parsed in a hundred places where something can be
 /// wrong, and the loader has to stay small.
@@ -62,8 +65,56 @@ impl Diagnostic {
     }
 }
 
+/// Room for a diagnostic in a line of the loader's: 78 columns without the time and the dash.
+pub const NARROW: usize = 64;
+
+impl Diagnostic {
+    /// As the loader prints it, in lines of at most [`NARROW`] characters: place and message, the line of
+    /// `text` or the part of it that is wrong, a caret under the place, and what would be right.
+    #[must_use]
+    pub fn narrow(&self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        wrap(&format!("line {}, column {}: {}", self.line, self.column, self.message), "", &mut lines);
+        let line = text.trim_start_matches('\u{feff}').lines().nth(self.line.saturating_sub(1)).unwrap_or("");
+        let at = self.column.saturating_sub(1);
+        // Of a long line, what stands around the place.
+        let room = NARROW - 2;
+        let first = (at + self.width.min(room / 2)).saturating_sub(room);
+        let part: String = line.trim_end().chars().skip(first).take(room).collect();
+        let carets = self.width.max(1).min(room.saturating_sub(at - first).max(1));
+        lines.push(format!("  {}", printable(&part.replace('\t', " "))));
+        lines.push(format!("  {:indent$}{}", "", "^".repeat(carets), indent = at - first));
+        wrap(&self.help, "  ", &mut lines);
+        lines
+    }
+}
+
+/// Breaks a text between words; what has no blanks for that long is broken anywhere.
+fn wrap(text: &str, indent: &str, lines: &mut Vec<String>) {
+    let mut line = String::from(indent);
+    for word in text.split(' ') {
+        let mut rest = word;
+        if line.len() > indent.len() && line.chars().count() + 1 + rest.chars().count() > NARROW {
+            lines.push(core::mem::replace(&mut line, String::from(indent)));
+        }
+        if line.len() > indent.len() {
+            line.push(' ');
+        }
+        while line.chars().count() + rest.chars().count() > NARROW {
+            let fits = NARROW - line.chars().count();
+            let at = rest.char_indices().nth(fits).map_or(rest.len(), |(at, _)| at);
+            line.push_str(rest.get(..at).unwrap_or_default());
+            rest = rest.get(at..).unwrap_or_default();
+            lines.push(core::mem::replace(&mut line, String::from(indent)));
+        }
+        line.push_str(rest);
+    }
+    lines.push(line);
+}
+
 /// The one of `words` that `word` is most likely a misspelling of.
-pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
     // Longer ones are names of nobody's, and the table of their distance would fill the memory.
     let short = |word: &str| word.len() <= 40;
     let mut best = None;

@@ -5,7 +5,7 @@ mod line;
 mod parse;
 mod program;
 
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, nearest};
 pub use parse::parse;
 pub use program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
 

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bstate::State;
+use crate::machine::Watchdog;
 use crate::units::{Lba, SectorCount};
 
 /// Which declared disk.
@@ -14,6 +15,22 @@ pub struct DiskIndex(pub(super) usize);
 /// Which declared partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionIndex(pub(super) usize);
+
+impl DiskIndex {
+    /// Its number in the order of declaration, from 0.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.0
+    }
+}
+
+impl PartitionIndex {
+    /// Its number in the order of declaration, from 0.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.0
+    }
+}
 
 /// How large a declared disk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +140,13 @@ pub enum Verb {
     RestorePartition(PartitionIndex),
     /// `restore D`
     RestoreDisk(DiskIndex),
+    /// `watchdog N [CHIP]`
+    Watchdog {
+        /// Seconds.
+        seconds: u32,
+        /// The chip to insist on.
+        chip: Option<Watchdog>,
+    },
     /// `wait N`: seconds
     Wait(u32),
     /// `notify TEXT`
@@ -150,6 +174,9 @@ pub struct Step {
     pub otherwise: Option<usize>,
     /// The line it stands on, from 1.
     pub line: usize,
+    /// Whether a `restore` says `allow good copies`: that it may destroy a copy which is whole and not Dirty.
+    /// Nothing to the loader; without it `knownstate check` refuses a flow in which that can happen.
+    pub allows_good: bool,
 }
 
 /// A checked logic.txt. Every index in it leads somewhere.

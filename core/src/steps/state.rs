@@ -64,6 +64,19 @@ impl Context<'_> {
         }
     }
 
+    /// Changes the record outside of any flow, as a running system's report or a person does, and writes it
+    /// to every copy. For simulators.
+    ///
+    /// # Errors
+    /// That of `change`, after which nothing is written, or that no copy could be written.
+    pub fn amend_states(&mut self, change: impl FnOnce(&mut Record) -> Result<(), String>) -> Outcome {
+        self.load_states();
+        let Some(states) = &mut self.states else { return Err("bstate.txt was not read".to_string()) };
+        change(&mut states.record)?;
+        states.known = true;
+        self.write_states()
+    }
+
     /// Finds the copies again where filesystems have been rewritten; the record is the one kept in memory.
     pub(crate) fn find_copies_again(&mut self) {
         let Some(old) = self.states.take() else { return };
@@ -281,14 +294,15 @@ impl Context<'_> {
 
 /// The `boot P` that comes right after a `set P`, if nothing but steps that decide nothing stands
 /// between: then the one write tells both that the partition is Dirty and that it is booting.
-fn boot_that_follows(program: &Program, at: usize, partition: PartitionIndex) -> Option<&Step> {
+#[must_use]
+pub fn boot_that_follows(program: &Program, at: usize, partition: PartitionIndex) -> Option<&Step> {
     let mut next = at + 1;
     for _ in 0..program.steps().len() {
         let step = program.steps().get(next)?;
         match &step.verb {
             Verb::Boot(p) if *p == partition => return Some(step),
             Verb::Goto(to) => next = *to,
-            Verb::Notify(_) | Verb::Activate(_) | Verb::Wait(_) => next += 1,
+            Verb::Notify(_) | Verb::Activate(_) | Verb::Watchdog { .. } | Verb::Wait(_) => next += 1,
             _ => return None,
         }
     }
