@@ -5,6 +5,7 @@
 #   make test    every test there is on this machine
 #   make bench   what it costs, against floors and others; BENCH=handoff|restore|verify|heal|growth runs
 #                a part, TRACE=1 shows every BIOS call of a hand-off, PROFILE=1 whose instructions it takes
+#   make docs    draws every iso/logic/NAME.txt into docs/logic/NAME.svg
 #   make iso     the demo's CD alone: target/knownstate.iso
 #   make lint    formatting and clippy, as CI wants them
 #   make setup   installs what the others need (they do it by themselves)
@@ -26,7 +27,7 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test run-tests run-bench run-lint bench iso lint setup host appliance appliance-ext4 clean
+.PHONY: run test run-tests run-bench run-lint bench docs draw iso lint setup host appliance appliance-ext4 clean
 .DELETE_ON_ERROR:
 
 run:
@@ -51,6 +52,14 @@ bench:
 run-bench:
 	KNOWNSTATE_LOADER_FEATURES=bench-no-read-back $(CARGO) build --release --target-dir $(OUT)/no-read-back
 	BENCH=$(BENCH) TRACE=$(TRACE) PROFILE=$(PROFILE) $(CARGO) bench --bench bench
+
+docs:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory draw
+
+draw: host
+	mkdir -p docs/logic
+	for logic in iso/logic/*.txt; do $(KNOWNSTATE) draw $$logic -o docs/logic/$$(basename $$logic .txt).svg || exit 1; done
 
 iso: host appliance
 	$(KNOWNSTATE) build $(LOGIC) --images $(APPLIANCE) -o $(ISO)

@@ -26,7 +26,7 @@ need mkfs.vfat dosfstools; need mcopy mtools; need debugfs e2fsprogs; need sysli
 need_file /usr/lib/syslinux/modules/bios/ldlinux.c32 syslinux-common
 need_file /usr/share/seabios/bios.bin seabios
 if [ "$1" = test ]; then
-    need extlinux extlinux; need sfdisk fdisk; need python3 python3
+    need extlinux extlinux; need sfdisk fdisk; need python3 python3; need dot graphviz
 fi
 
 if [ "$1" = bench ]; then

@@ -110,6 +110,14 @@ pub fn load_unproved(path: &Path, images: Option<&Path>) -> Result<Source> {
     Ok(source)
 }
 
+/// A logic.txt without the files that it names, which need not be there.
+///
+/// # Errors
+/// When it can't be read or has errors; those were printed.
+pub fn load_alone(path: &Path) -> Result<Source> {
+    parse(path, read(path)?, None).with_context(|| format!("{} has errors", path.display()))
+}
+
 fn read(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
     if bytes.len() > logic::MAX_BYTES {

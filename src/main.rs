@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod draw;
 mod files;
 mod images;
 mod inspect;
@@ -46,6 +47,23 @@ enum Command {
         #[arg(long)]
         images: Option<PathBuf>,
     },
+    /// Draw a logic.txt as a flowchart, by Graphviz
+    Draw {
+        /// The logic file; the images that it names need not be there
+        logic: PathBuf,
+        /// Where to write the picture, if not to standard output
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        /// What to write, if not what the output file's ending says: .svg, .mmd, .dot
+        #[arg(long, value_enum)]
+        format: Option<draw::Format>,
+        /// A log of the machine's serial line: lights up the way that the machine took
+        #[arg(long, value_name = "LOG")]
+        trace: Option<PathBuf>,
+        /// Which start in the log, from 1, if not the last complete one
+        #[arg(long, value_name = "N", requires = "trace")]
+        start: Option<usize>,
+    },
     /// Run the flow on disk images or block devices, and print the lines that the loader would
     Simulate(simulate::Options),
     /// Make disks as a restore would leave them, for the factory
@@ -64,6 +82,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Build { logic, output, images } => build::run(&logic, images.as_deref(), &output).map(|()| true),
         Command::Check { logic, images } => check::run(&logic, images.as_deref()),
+        Command::Draw { logic, output, format, trace, start } => {
+            draw::run(&logic, output.as_deref(), format, trace.as_deref(), start)
+        }
         Command::Simulate(options) => simulate::run(&options),
         Command::Provision(options) => provision::run(&options),
         Command::Inspect { file } => inspect::run(&file),
