@@ -36,7 +36,7 @@ type Log = Vec<(usize, bool)>;
 /// What the model says of a start in which these steps, counted in the order in which they are carried out,
 /// fail.
 fn modelled(model: &Model<'_>, stored: Stored, broken: bool, failing: &BTreeSet<usize>) -> (Log, End, Stored) {
-    let world = World { surprises: true, ..World::ALONE };
+    let world = World { unread: true, keys: true, ..World::ALONE };
     let mut run = Run { broken: Some(broken), ..Run::begin(stored, false) };
     let mut log = Log::new();
     loop {
@@ -160,7 +160,7 @@ fn the_model_does_what_the_interpreter_does() {
 }
 
 /// A flow of tests/proof with a flaw, and what is said of it: whether `build` would stop, and of which line.
-const FLAWED: [(&str, &str); 20] = [
+const FLAWED: [(&str, &str); 22] = [
     ("endless", "7: error: the flow can go round and round through `verify P1`"),
     ("restarts", "11: error: the machine can restart for ever without booting or restoring anything"),
     ("failed-restore", "14: error: the machine can restart for ever without booting or restoring anything"),
@@ -180,6 +180,8 @@ const FLAWED: [(&str, &str); 20] = [
     ("unfinished", "13: warning: nothing bounds `restore P1`"),
     ("unbounded-clean", "8: warning: nothing bounds `restore P1 allow good copies`"),
     ("dirty-then-restored", "16: warning: P1 is booted and was not set Dirty before"),
+    ("never-tried", "16: warning: when boots keep failing, the machine ends here, and P2 was never tried"),
+    ("no-disk", "13: error: the machine can restart for ever without booting or restoring anything"),
     ("allowed", ""),
 ];
 

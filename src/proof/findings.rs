@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use knownstate_core::logic::Verb;
+
 use super::graph::Graph;
 use super::model::{End, Fault, Model, Move, What, World};
 use super::state::{Bstate, Content, Load, Part, Record, Run, Stored};
-use super::walk::{MOST_STATES, Start, System, Walk, calm_through, combinations, good_values};
+use super::walk::{MOST_STATES, Start, System, Taken, Walk, calm_through, combinations, good_values};
 
 /// Restarts in a row that a start without faults may take.
 const RESTARTS: usize = 5;
 /// So many things that bstate.txt can say are tried where each is one run.
 const MOST_RECORDS: usize = 200_000;
 
+/// Boots that fail one after the other; limits and restores end them long before.
+const MOST_BOOTS_IN_A_ROW: usize = 200;
 /// So many states are looked at to confirm what was found with counters that don't count.
 const MOST_BOOTS: usize = 3_000_000;
 
@@ -28,14 +32,16 @@ pub enum Severity {
 pub enum Kind {
     /// The flow goes round and round within one start.
     Endless,
-    /// Starts restart the machine for ever.
-    Restarts,
+    /// Starts restart the machine for ever; whether they wait in between.
+    Restarts { waits: bool },
     /// A restore can destroy this good copy.
     Destroys(usize),
     /// This partition was shut down properly and another is booted.
     NotAgain(usize),
     /// After one failed boot of this partition nothing is booted.
     NoOther(usize),
+    /// The machine holds while this partition, of which nothing bad is known, was never tried.
+    NeverTried(usize),
     /// The restore has no bound.
     Unbounded,
     /// One failed boot, such as one that a power cut ended, and this partition is given up.
@@ -61,9 +67,11 @@ pub struct Finding {
 impl Finding {
     pub fn severity(&self) -> Severity {
         match self.kind {
-            Kind::Endless | Kind::Restarts | Kind::Destroys(_) | Kind::NotAgain(_) | Kind::NoOther(_) => {
-                Severity::Error
-            }
+            Kind::Endless
+            | Kind::Restarts { waits: false }
+            | Kind::Destroys(_)
+            | Kind::NotAgain(_)
+            | Kind::NoOther(_) => Severity::Error,
             _ => Severity::Warning,
         }
     }
@@ -142,10 +150,13 @@ fn restarts(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
             seeds.push(model.fresh(Record { restores, ..record }));
         }
     }
-    let graph = Graph::of(model, seeds, World::ALONE, goes)?;
+    let graph = Graph::of(model, seeds, World { unread: true, ..World::ALONE }, goes)?;
     if let Some(round) = graph.round(model, 0, goes) {
         let step = last_step(&round);
-        findings.push(Finding { kind: Kind::Restarts, step, repeats: round.len(), starts: round });
+        // Whoever waits for a disk that is slow, or not there yet, does it so.
+        let waits = |taken: &Taken| matches!(model.step(taken.at).verb, Verb::Wait(_));
+        let kind = Kind::Restarts { waits: round.iter().flat_map(|s| &s.steps).any(waits) };
+        findings.push(Finding { kind, step, repeats: round.len(), starts: round });
     }
     Ok(graph.states)
 }
@@ -292,6 +303,10 @@ fn calm_starts(model: &Model<'_>, findings: &mut Vec<Finding>) -> usize {
     let partitions = model.disk_of.len();
     let mut told = BTreeSet::new();
     let mut steps = 0;
+    for record in combinations(&good_values(partitions), MOST_RECORDS) {
+        let untried = all_fail(model, model.fresh(record));
+        untried.into_iter().for_each(|(kind, starts)| add_once(findings, &mut told, kind, starts));
+    }
     for damaged in damages(partitions) {
         // Of which nothing bad is known: one boot fails.
         for record in combinations(&good_values(partitions), MOST_RECORDS) {
@@ -337,8 +352,40 @@ fn one_is_shut_down(model: &Model<'_>, from: Stored, damaged: u8, steps: &mut us
     let (next, end) = calm_through(model, model.reported(stored, p, Bstate::Ok), damaged, RESTARTS);
     starts.extend(next);
     *steps += starts.iter().map(|s| s.steps.len()).sum::<usize>();
-    let again = matches!(end, Some((End::HandOff(q), _)) if q == p);
+    // What was put back meanwhile may be the one that the flow prefers.
+    let restored = |q: usize| {
+        let steps = starts.iter().flat_map(|s| &s.steps).filter(|taken| !taken.failed);
+        steps.into_iter().any(|taken| model.targets(&model.step(taken.at).verb).contains(&q))
+    };
+    let again = matches!(end, Some((End::HandOff(q), _)) if q == p || restored(q));
     (!again).then_some((Kind::NotAgain(p), starts))
+}
+
+/// Every boot of whatever is booted fails: is each copy tried before the machine holds?
+fn all_fail(model: &Model<'_>, mut stored: Stored) -> Option<(Kind, Vec<Start>)> {
+    let mut starts: Vec<Start> = Vec::new();
+    let mut tried = BTreeSet::new();
+    for _ in 0..MOST_BOOTS_IN_A_ROW {
+        let (next, end) = calm_through(model, stored, 0, RESTARTS);
+        starts.extend(next);
+        match end? {
+            (End::HandOff(p), after) => {
+                report(&mut starts, System::Hangs);
+                tried.insert(p);
+                stored = after;
+            }
+            (End::Hold | End::PowerOff, after) => {
+                let boots = model.program.steps().iter().filter_map(|step| match step.verb {
+                    Verb::Boot(p) => Some(p.number()),
+                    _ => None,
+                });
+                let good = |p: &usize| after.record.parts[*p].state != Some(Bstate::Dirty) && !tried.contains(p);
+                return boots.into_iter().find(good).map(|p| (Kind::NeverTried(p), starts));
+            }
+            (End::Restart, _) => return None,
+        }
+    }
+    None
 }
 
 fn report(starts: &mut [Start], system: System) {
@@ -353,11 +400,14 @@ fn add_once(findings: &mut Vec<Finding>, told: &mut BTreeSet<(u8, usize)>, kind:
         Kind::Condemned(p) => (0, p),
         Kind::NoOther(p) => (1, p),
         Kind::NotAgain(p) => (2, p),
+        Kind::NeverTried(p) => (3, p),
         _ => return,
     };
     if told.insert(key) {
-        // The boot that it is about.
-        let step = starts.iter().find(|s| s.system.is_some()).and_then(|s| s.steps.last()).map_or(0, |taken| taken.at);
+        // The boot that it is about, or the end.
+        let ended = matches!(kind, Kind::NeverTried(_)).then(|| last_step(&starts));
+        let boot = starts.iter().find(|s| s.system.is_some()).and_then(|s| s.steps.last()).map_or(0, |taken| taken.at);
+        let step = ended.unwrap_or(boot);
         findings.push(Finding { kind, step, starts, repeats: 0 });
     }
 }

@@ -61,8 +61,10 @@ pub struct World {
     pub lazy: bool,
     /// Disks fail.
     pub faults: bool,
-    /// bstate.txt can't be read or written, and keys are pressed.
-    pub surprises: bool,
+    /// bstate.txt can't be read or written.
+    pub unread: bool,
+    /// Somebody presses a key in a `wait`.
+    pub keys: bool,
     /// Counters are counted; else `below` may come out either way.
     pub counts: bool,
     /// What was set Dirty, and what could not be activated, is remembered.
@@ -71,11 +73,11 @@ pub struct World {
 
 impl World {
     /// Nothing goes wrong.
-    pub const CALM: Self = Self { lazy: false, faults: false, surprises: false, counts: true, marks: false };
+    pub const CALM: Self = Self { lazy: false, faults: false, unread: false, keys: false, counts: true, marks: false };
     /// All of it, of one start.
-    pub const ALL: Self = Self { lazy: true, faults: true, surprises: true, counts: true, marks: false };
+    pub const ALL: Self = Self { lazy: true, faults: true, unread: true, keys: true, counts: true, marks: false };
     /// All that disks do but to lose bstate.txt, and nobody comes by.
-    pub const ALONE: Self = Self { lazy: false, faults: true, surprises: false, counts: true, marks: false };
+    pub const ALONE: Self = Self { lazy: false, faults: true, unread: false, keys: false, counts: true, marks: false };
     /// The same, and a look at what is booted.
     pub const BOOTS: Self = Self { marks: true, ..Self::ALONE };
 }
@@ -249,7 +251,7 @@ impl<'p> Model<'p> {
             Verb::IfState(..) | Verb::IfFailures(..) | Verb::IfCrashes(..) | Verb::IfRestores(_) | Verb::Set(..)
         );
         if (reads || rewrites(&step.verb)) && run.load == Load::Not && run.broken.is_none() {
-            let both = [false, true].into_iter().filter(|&broken| !broken || world.surprises);
+            let both = [false, true].into_iter().filter(|&broken| !broken || world.unread);
             return both.map(|b| assume(What::Broken(b), &|run| run.broken = Some(b))).collect();
         }
         if matches!(run.load, Load::Unknown | Load::Broken) || run.load == Load::Not && run.broken == Some(true) {
@@ -325,7 +327,7 @@ impl<'p> Model<'p> {
             verb if rewrites(verb) => self.rewrite(&mut all, run, world),
             Verb::Wait(_) => {
                 all.add(*run, Fault::None, false);
-                if world.surprises {
+                if world.keys {
                     all.add(*run, Fault::All, true);
                 }
             }
@@ -358,7 +360,7 @@ impl<'p> Model<'p> {
                 continue;
             }
             run.load = Load::Known;
-            if was_loaded && world.surprises {
+            if was_loaded && world.unread {
                 all.add(run, Fault::All, true);
             }
             run.stored.record = run.memory;
@@ -496,7 +498,7 @@ fn loaded(run: &Run, world: World) -> Vec<(Run, Fault)> {
         _ => Run { load: Load::Known, ..*run },
     };
     let mut all = vec![(read, Fault::None)];
-    if world.surprises {
+    if world.unread {
         all.push((Run { load: Load::Unknown, memory: Record::UNKNOWN, ..*run }, Fault::All));
     }
     all

@@ -22,7 +22,7 @@ pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
             format!("the flow can go round and round through `{text}`"),
             "let one of the steps in the circle lead out of it, to another step or `hold`".to_string(),
         ),
-        Kind::Restarts => (
+        Kind::Restarts { .. } => (
             "the machine can restart for ever without booting or restoring anything".to_string(),
             "ask for a counter before the `restart`, or end in `hold` instead".to_string(),
         ),
@@ -37,6 +37,10 @@ pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
         Kind::NoOther(p) => (
             format!("one failed boot of {}, and nothing is booted any more", name(p)),
             "try it again (`failures below 3`), or go on to another copy or a restore".to_string(),
+        ),
+        Kind::NeverTried(p) => (
+            format!("when boots keep failing, the machine ends here, and {} was never tried", name(p)),
+            format!("let the flow go on to {} before", name(p)),
         ),
         Kind::Unbounded => (
             format!("nothing bounds `{text}`: it can be repeated for ever while no system reports"),
@@ -173,7 +177,7 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
         let _ = write!(command, " --state \"{}\"", state_words(model, first, " "));
     }
     // What repeats for ever is shown twice.
-    let rounds = if matches!(finding.kind, Kind::Restarts | Kind::Unbounded) { 2 } else { 1 };
+    let rounds = if matches!(finding.kind, Kind::Restarts { .. } | Kind::Unbounded) { 2 } else { 1 };
     let starts = || std::iter::repeat_n(&finding.starts, rounds).flatten();
     for (n, start) in starts().enumerate() {
         for (index, taken) in start.steps.iter().enumerate().filter(|(_, t)| t.fault != Fault::None) {

@@ -23,7 +23,8 @@ use faults::{Faults, Kind};
 use machine::{FileMachine, Listener, buffers};
 use system::System;
 
-/// As many starts as one call makes: a flow that restarts more often never ends.
+/// As many restarts as one call makes beside the starts that follow a system's end: a flow that restarts more
+/// often never ends.
 const MOST_STARTS: u32 = 20;
 
 /// What `knownstate simulate` is asked for.
@@ -85,7 +86,9 @@ pub fn run(options: &Options) -> Result<bool> {
 /// Start after start, as far as they go.
 fn starts(options: &Options, cd: &Cd, machine: &mut FileMachine) -> Result<bool> {
     let mut systems = options.os.iter();
-    for number in 1..=options.starts.unwrap_or(MOST_STARTS) {
+    let followed = u32::try_from(options.os.len()).unwrap_or(u32::MAX);
+    let most = options.starts.unwrap_or(MOST_STARTS.saturating_add(followed));
+    for number in 1..=most {
         if number > 1 {
             println!();
         }
@@ -102,7 +105,7 @@ fn starts(options: &Options, cd: &Cd, machine: &mut FileMachine) -> Result<bool>
         }
     }
     if options.starts.is_none() {
-        println!("# {MOST_STARTS} starts, and the last one asks for one more");
+        println!("# {most} starts, and the last one asks for one more");
     }
     Ok(options.starts.is_some())
 }

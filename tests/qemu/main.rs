@@ -4,8 +4,8 @@
 mod both;
 mod disk;
 mod guest;
-mod shelf;
 mod monitor;
+mod shelf;
 
 use std::fs;
 use std::io::{Read, Write};
