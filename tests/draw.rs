@@ -214,7 +214,8 @@ fn shapes_and_words_are_the_flowcharts() {
     let line = |title: &str| groups(&svg).into_iter().find(|g| unnumbered(&g.title) == title).unwrap();
     let falls = line("falls through: 212 boot P1 → goto 232 → 232 activate P2");
     assert!(falls.content.contains("stroke-dasharray") && falls.is("failure"), "{}", falls.content);
-    assert!(!line("yes: 208 if P1 is OK → 210 set P1 Dirty").is("failure"));
+    let good = line("yes: 208 if P1 is OK → 210 set P1 Dirty");
+    assert!(!good.is("failure") && good.content.contains("stroke-width=\"1.7\""), "{}", good.content);
 }
 
 #[test]
