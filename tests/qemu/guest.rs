@@ -1,12 +1,14 @@
 //! A QEMU with its serial line. Whoever waits on it says for how long: a silent guest has failed.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crate::watch;
 
 /// Long enough for the slowest start on a loaded machine; only a guest that hangs meets it.
 pub const PATIENCE: Duration = Duration::from_secs(240);
@@ -22,6 +24,8 @@ pub struct Machine {
     pub extra: Vec<String>,
     /// Whether a restart ends it.
     pub no_reboot: bool,
+    /// What `simulate` has to be told of it, such as `--fail 1` where the step has nothing to find here.
+    pub told: Vec<String>,
 }
 
 impl Machine {
@@ -34,6 +38,7 @@ impl Machine {
             serial: true,
             extra: vec!["-m".into(), "96".into()],
             no_reboot: false,
+            told: Vec::new(),
         }
     }
 
@@ -57,16 +62,14 @@ impl Machine {
             command.arg("-device").arg(format!("ide-cd,drive=cd,bus={cd_bus},bootindex=0"));
         }
         for (n, disk) in self.disks.iter().enumerate() {
-            command.arg("-drive").arg(format!("file={},format=raw,if=none,id=d{n}", disk.display()));
+            let file = disk.display();
+            command.arg("-drive").arg(format!("file={file},format=raw,if=none,cache={},id=d{n}", watch::CACHE));
             // Every port of AHCI is a bus of its own; an IDE bus has two units.
             let place =
                 if self.board == "q35" { format!("{bus}.{}", [0, 1, 3, 4][n]) } else { format!("{bus},unit={n}") };
             command.arg("-device").arg(format!("ide-hd,drive=d{n},bus={place},bootindex={}", n + 1));
         }
         command.args(if self.serial { ["-serial", "stdio"] } else { ["-serial", "none"] });
-        if self.no_reboot {
-            command.arg("-no-reboot");
-        }
         command.args(&self.extra);
         command
     }
@@ -76,26 +79,48 @@ impl Machine {
         let log = crate::folder("logs").join(format!("{name}.log"));
         let mut command = self.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}; `make setup` installs it", self.binary));
         let said = Arc::new((Mutex::new(Said::default()), Condvar::new()));
-        let mut output = child.stdout.take().expect("stdout is piped");
-        let (reader, path) = (said.clone(), log.clone());
-        thread::spawn(move || {
-            let mut file = File::create(path).expect("the log can be written");
-            let mut buffer = [0; 4096];
-            loop {
-                let n = output.read(&mut buffer).unwrap_or(0);
-                let _ = file.write_all(&buffer[..n]);
-                let mut said = reader.0.lock().expect("no reader panics");
-                said.text.push_str(&String::from_utf8_lossy(&buffer[..n]));
-                said.ended = n == 0;
-                reader.1.notify_all();
-                if n == 0 {
-                    return;
-                }
-            }
-        });
-        Guest { input: child.stdin.take(), child, said, log, seen: 0 }
+        let ears = Ears { log: File::create(&log).expect("the log can be written"), said: said.clone() };
+        let (mut child, watch) = watch::start(&self, name, command, ears);
+        Guest { input: child.stdin.take(), child, said, log, seen: 0, watch: Some(watch) }
+    }
+
+    /// Starts QEMU, with whatever was added to the words that `start` has put together.
+    pub fn spawn(&self, command: &mut Command) -> Child {
+        command.spawn().unwrap_or_else(|e| panic!("{}: {e}; `make setup` installs it", self.binary))
+    }
+}
+
+/// Where what a guest says goes: to a file at once, to the scenario when whoever watches it lets it.
+pub struct Ears {
+    log: File,
+    said: Arc<(Mutex<Said>, Condvar)>,
+}
+
+impl Ears {
+    /// For the file.
+    pub fn log(&mut self, bytes: &[u8]) {
+        let _ = self.log.write_all(bytes);
+    }
+
+    /// For the scenario.
+    pub fn tell(&mut self, text: &str) {
+        self.change(|said| said.text.push_str(text));
+    }
+
+    /// The scenario fails, for this reason.
+    pub fn fail(&mut self, why: String) {
+        self.change(|said| said.failed = said.failed.take().or(Some(why)));
+    }
+
+    /// Nothing will be said any more.
+    pub fn end(&mut self) {
+        self.change(|said| said.ended = true);
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Said)) {
+        change(&mut self.said.0.lock().expect("no reader panics"));
+        self.said.1.notify_all();
     }
 }
 
@@ -103,6 +128,8 @@ impl Machine {
 struct Said {
     text: String,
     ended: bool,
+    /// What whoever watches has found.
+    failed: Option<String>,
 }
 
 /// A running machine. Dropping it is a power cut.
@@ -113,6 +140,7 @@ pub struct Guest {
     log: PathBuf,
     /// How much of what it said was waited for already.
     seen: usize,
+    watch: Option<JoinHandle<()>>,
 }
 
 impl Guest {
@@ -159,9 +187,23 @@ impl Guest {
         self.kill();
     }
 
+    /// Afterwards nobody looks at its disks any more.
     fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let watched = self.watch.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(!matches!(watched, Some(Err(_))), "the watch has panicked");
+            self.assert_same();
+        }
+    }
+
+    /// That whoever watches has found nothing so far.
+    fn assert_same(&self) {
+        let failed = self.said.0.lock().expect("no reader panics").failed.clone();
+        if let Some(why) = failed {
+            panic!("{why}");
+        }
     }
 
     fn wait<T>(&mut self, look: impl Fn(&Said) -> Option<T>) -> Option<T> {
@@ -173,7 +215,7 @@ impl Guest {
                 return Some(found);
             }
             let left = end.saturating_duration_since(Instant::now());
-            if said.ended || left.is_zero() {
+            if said.ended || said.failed.is_some() || left.is_zero() {
                 return None;
             }
             said = changed.wait_timeout(said, left).expect("no reader panics").0;
@@ -182,6 +224,7 @@ impl Guest {
 
     #[track_caller]
     fn fail(&self, what: &str) -> ! {
+        self.assert_same();
         let all = self.all();
         let tail: Vec<&str> = all.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
         panic!("{what}; its last lines (all of them are in {}):\n{}", self.log.display(), tail.join("\n"));

@@ -1,8 +1,11 @@
 //! Scenarios on the real thing: the real CD in qemu-system-i386, a real Linux behind SYSLINUX, and the
 //! disk looked at afterwards with mtools, fsck and sfdisk.
 
+mod both;
 mod disk;
 mod guest;
+mod monitor;
+mod watch;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -508,6 +511,19 @@ fn a_mounted_ext4_still_matches_its_seal() {
     comes_up(&mut guest, "P1");
 }
 
+/// What the factory makes is what the loader leaves, to the byte, on a disk that was blank.
+#[test]
+fn a_provisioned_disk_is_a_restored_one() {
+    let loader = [(figure4(), restored("loader-4")), (default(), restored_by_default("loader-d"))];
+    for (n, (iso, disk)) in loader.into_iter().enumerate() {
+        let made = folder("disks").join(format!("provisioned-{n}.img"));
+        let _ = fs::remove_file(&made);
+        let named = format!("system={}", made.display());
+        run(Command::new(env!("CARGO_BIN_EXE_knownstate")).arg("provision").arg(iso).args(["--disk", &named]));
+        assert_eq!(both::difference(&made, &disk), None, "{} and {} differ", made.display(), disk.display());
+    }
+}
+
 /// QEMU's own counters, and the disk itself: what is free in the image is not written.
 #[test]
 fn free_space_is_not_written() {
@@ -518,7 +534,7 @@ fn free_space_is_not_written() {
     machine = machine.with(&["-qmp", &format!("unix:{},server=on,wait=off", socket.display()), "-no-shutdown"]);
     machine.no_reboot = true;
     let mut guest = machine.start("free");
-    guest.expect("260 restore system = ok");
+    guest.expect("260 restore system = ok").expect("- restart = ok");
     let written = written_bytes(&socket);
     guest.power_cut();
     let scribbled = peek(&disk, 0, DISK_SECTORS).chunks(512).filter(|s| s.iter().all(|&b| b == 0xA5)).count() as u64;
