@@ -16,6 +16,7 @@ mod tools;
 mod trace;
 mod transfer;
 mod wall;
+mod watch;
 
 pub use tools::folder;
 

@@ -1,16 +1,14 @@
 //! A QEMU with its serial line. Whoever waits on it says for how long: a silent guest has failed.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::both::{Both, begins, whole_start};
-use crate::monitor::{Monitor, Socket, Stopped};
+use crate::watch;
 
 /// Long enough for the slowest start on a loaded machine; only a guest that hangs meets it.
 pub const PATIENCE: Duration = Duration::from_secs(240);
@@ -64,7 +62,8 @@ impl Machine {
             command.arg("-device").arg(format!("ide-cd,drive=cd,bus={cd_bus},bootindex=0"));
         }
         for (n, disk) in self.disks.iter().enumerate() {
-            command.arg("-drive").arg(format!("file={},format=raw,if=none,cache=unsafe,id=d{n}", disk.display()));
+            let file = disk.display();
+            command.arg("-drive").arg(format!("file={file},format=raw,if=none,cache={},id=d{n}", watch::CACHE));
             // Every port of AHCI is a bus of its own; an IDE bus has two units.
             let place =
                 if self.board == "q35" { format!("{bus}.{}", [0, 1, 3, 4][n]) } else { format!("{bus},unit={n}") };
@@ -78,163 +77,49 @@ impl Machine {
     /// Switches it on.
     pub fn start(self, name: &str) -> Guest {
         let log = crate::folder("logs").join(format!("{name}.log"));
-        let mut both = if self.serial { Both::new(name, self.cd.as_deref(), &self.disks, &self.told) } else { None };
-        if let Some(both) = &mut both {
-            both.keep();
-        }
-        let socket = Socket::new(name);
         let mut command = self.command();
-        // What follows a reset or a power-off of the guest's is the watch's to decide.
-        command.args(["-no-reboot", "-no-shutdown", "-qmp"]).arg(format!("unix:{}", socket.path().display()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}; `make setup` installs it", self.binary));
         let said = Arc::new((Mutex::new(Said::default()), Condvar::new()));
-        let (sender, heard) = channel();
-        let mut output = child.stdout.take().expect("stdout is piped");
-        let bytes = sender.clone();
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            loop {
-                let n = output.read(&mut buffer).unwrap_or(0);
-                if bytes.send(Heard::Said(buffer[..n].to_vec())).is_err() || n == 0 {
-                    return;
-                }
-            }
-        });
-        let monitor = socket.accept(&mut child, sender, Heard::Stopped);
-        let watch = Watch {
-            monitor,
-            heard,
-            log: File::create(&log).expect("the log can be written"),
-            said: said.clone(),
-            both,
-            no_reboot: self.no_reboot,
-            stays: self.extra.iter().any(|word| word == "-no-shutdown"),
-            start: String::new(),
-            unsaid: String::new(),
-            done: false,
-        };
-        let watch = Some(thread::spawn(move || watch.run()));
-        Guest { input: child.stdin.take(), child, said, log, seen: 0, watch }
+        let ears = Ears { log: File::create(&log).expect("the log can be written"), said: said.clone() };
+        let (mut child, watch) = watch::start(&self, name, command, ears);
+        Guest { input: child.stdin.take(), child, said, log, seen: 0, watch: Some(watch) }
+    }
+
+    /// Starts QEMU, with whatever was added to the words that `start` has put together.
+    pub fn spawn(&self, command: &mut Command) -> Child {
+        command.spawn().unwrap_or_else(|e| panic!("{}: {e}; `make setup` installs it", self.binary))
     }
 }
 
-/// What a running QEMU lets us know.
-enum Heard {
-    /// Bytes on the serial line; none when it has ended.
-    Said(Vec<u8>),
-    /// The guest stopped itself.
-    Stopped(Stopped),
-}
-
-/// Listens to a machine, and compares each start with what `simulate` makes of it while the guest is frozen.
-struct Watch {
-    monitor: Monitor,
-    heard: Receiver<Heard>,
+/// Where what a guest says goes: to a file at once, to the scenario when whoever watches it lets it.
+pub struct Ears {
     log: File,
     said: Arc<(Mutex<Said>, Condvar)>,
-    both: Option<Both>,
-    no_reboot: bool,
-    /// Whether the scenario wants to ask QEMU something when the guest has stopped itself.
-    stays: bool,
-    /// What was said since the last reset.
-    start: String,
-    /// What the scenario does not know yet.
-    unsaid: String,
-    /// Whether this start of the loader has ended.
-    done: bool,
 }
 
-impl Watch {
-    /// How long bytes may be on their way when QEMU, which wrote them first, has told of a reset.
-    const ON_ITS_WAY: Duration = Duration::from_millis(200);
-
-    fn run(mut self) {
-        while let Ok(heard) = self.heard.recv() {
-            match heard {
-                Heard::Said(bytes) if bytes.is_empty() => return self.end(),
-                Heard::Said(bytes) => self.listen(&bytes),
-                Heard::Stopped(how) => self.stopped(how),
-            }
-        }
-    }
-
-    fn listen(&mut self, bytes: &[u8]) {
+impl Ears {
+    /// For the file.
+    pub fn log(&mut self, bytes: &[u8]) {
         let _ = self.log.write_all(bytes);
-        let text = String::from_utf8_lossy(bytes);
-        self.start.push_str(&text.replace('\r', ""));
-        if !self.done
-            && let Some(lines) = whole_start(&self.start)
-        {
-            self.done = true;
-            self.compare(&lines);
-        }
-        // Only now, and until then only whole lines: whoever waits for one may damage the disk, or cut the power.
-        self.unsaid.push_str(&text);
-        let ready = if self.done { self.unsaid.len() } else { self.unsaid.rfind('\n').map_or(0, |at| at + 1) };
-        self.publish(ready);
     }
 
-    /// Lets the scenario know so many bytes more of what was said.
-    fn publish(&mut self, bytes: usize) {
-        self.said.0.lock().expect("no reader panics").text.extend(self.unsaid.drain(..bytes));
-        self.said.1.notify_all();
+    /// For the scenario.
+    pub fn tell(&mut self, text: &str) {
+        self.change(|said| said.text.push_str(text));
     }
 
-    fn compare(&mut self, lines: &[String]) {
-        let Some(both) = &mut self.both else { return };
-        // Linux takes a second and more until it writes, SYSLINUX never does.
-        self.monitor.command("stop");
-        let result = both.compare(lines);
-        if let Err(why) = result {
-            both.leave();
-            self.fail(why);
-        }
-        // Refused where the guest has reset itself meanwhile, which it may: nothing was written since.
-        self.monitor.command("cont");
+    /// The scenario fails, for this reason.
+    pub fn fail(&mut self, why: String) {
+        self.change(|said| said.failed = said.failed.take().or(Some(why)));
     }
 
-    fn fail(&mut self, why: String) {
-        self.said.0.lock().expect("no reader panics").failed.get_or_insert(why);
-        self.said.1.notify_all();
+    /// Nothing will be said any more.
+    pub fn end(&mut self) {
+        self.change(|said| said.ended = true);
     }
 
-    fn stopped(&mut self, how: Stopped) {
-        while !self.done
-            && let Ok(Heard::Said(bytes)) = self.heard.recv_timeout(Self::ON_ITS_WAY)
-        {
-            self.listen(&bytes);
-        }
-        if how == Stopped::Off || self.no_reboot {
-            if !self.stays {
-                self.monitor.command("quit");
-            }
-            return;
-        }
-        match (self.done, begins(&self.start)) {
-            (true, _) => {
-                if let Some(both) = &mut self.both {
-                    both.keep();
-                }
-            }
-            (false, true) => self.fail(format!("reset in the middle of a start:\n{}", self.start)),
-            // SeaBIOS resets the machine once more after a reset (src/resume.c, tryReboot).
-            (false, false) => {}
-        }
-        self.start.clear();
-        self.done = false;
-        self.monitor.reset();
-    }
-
-    fn end(&mut self) {
-        if let Some(both) = &mut self.both {
-            both.forget();
-        }
-        if self.both.as_ref().is_some_and(|both| both.compared == 0) {
-            self.fail("no start of it was compared; see NOT_COMPARED".to_string());
-        }
-        self.publish(self.unsaid.len());
-        self.said.0.lock().expect("no reader panics").ended = true;
+    fn change(&mut self, change: impl FnOnce(&mut Said)) {
+        change(&mut self.said.0.lock().expect("no reader panics"));
         self.said.1.notify_all();
     }
 }
@@ -243,7 +128,7 @@ impl Watch {
 struct Said {
     text: String,
     ended: bool,
-    /// What `simulate` makes differently.
+    /// What whoever watches has found.
     failed: Option<String>,
 }
 
@@ -313,7 +198,7 @@ impl Guest {
         }
     }
 
-    /// That `simulate` did the same so far.
+    /// That whoever watches has found nothing so far.
     fn assert_same(&self) {
         let failed = self.said.0.lock().expect("no reader panics").failed.clone();
         if let Some(why) = failed {

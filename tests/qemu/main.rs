@@ -6,6 +6,7 @@ mod disk;
 mod guest;
 mod monitor;
 mod shelf;
+mod watch;
 
 use std::fs;
 use std::io::{Read, Write};
