@@ -116,11 +116,11 @@ fn holding_cd(name: &str, watchdog: &str) -> PathBuf {
     build(name, &format!("logic 1\ndisk d sectors 40000..\npartition P1 on d start 64 sectors 8 type 01\n{steps}"))
 }
 
-/// On a machine from before PCI, whose BIOS says so, nothing is looked for.
+/// A machine from before PCI, whose BIOS says so.
 #[test]
 fn a_machine_without_pci_has_no_watchdog() {
     let mut guest = start("isa", &holding_cd("isa", "watchdog 60"), "isapc", &["-cpu", "486"]);
-    guest.expect("1 watchdog 60 = failed (no watchdog found: i6300ESB not there, iTCO not there)");
+    guest.expect("1 watchdog 60 = failed (no watchdog found: i6300ESB needs PCI, iTCO needs PCI)");
     guest.expect("9 hold \"unguarded\" = ok");
 }
 
