@@ -210,12 +210,11 @@ fn assert_time(asked: u32, said: u32, millis: f64) {
 
 #[test]
 fn where_there_is_none_nothing_is_written() {
-    let neither = "i6300ESB not there, iTCO not there";
     // Without PCI its ports are not even read.
     let mut isa = Board::default();
-    isa.fails(None, neither);
+    isa.fails(None, "i6300ESB needs PCI, iTCO needs PCI");
     let mut bare = Board::bare();
-    bare.fails(None, neither);
+    bare.fails(None, "i6300ESB not there, iTCO not there");
     bare.fails(Some(Watchdog::I6300esb), "i6300ESB not there");
     bare.fails(Some(Watchdog::Itco), "iTCO not there");
     assert!(isa.writes.is_empty() && bare.writes.is_empty());

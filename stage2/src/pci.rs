@@ -3,7 +3,7 @@
 
 use crate::bios::regs::Regs;
 use crate::bios::thunk::call;
-use crate::port::outl;
+use crate::port::{inl, outl};
 
 /// Takes the address.
 const ADDRESS: u16 = 0xCF8;
@@ -12,11 +12,18 @@ const DATA: u16 = 0xCFC;
 /// The address is meant for configuration space.
 const ENABLE: u32 = 1 << 31;
 
-/// The last bus's number, if there is PCI with mechanism 1 (PCI BIOS 2.1 section 4.2.1).
+/// The last bus's number, if there is PCI with mechanism 1 (PCI BIOS 2.1 section 4.2.1), and if its address
+/// register is one: SeaBIOS says so even of QEMU's machine with ISA alone.
 pub fn last_bus() -> Option<u8> {
     let out = call(0x1A, &Regs::service(0xB101));
-    let present = !out.carry() && out.ah() == 0 && out.edx == u32::from_le_bytes(*b"PCI ");
-    (present && out.ax() & 1 != 0).then_some(out.cx().to_le_bytes()[0])
+    let told = !out.carry() && out.ah() == 0 && out.edx == u32::from_le_bytes(*b"PCI ") && out.ax() & 1 != 0;
+    // SAFETY: the BIOS has told that the port is PCI's; an address alone does nothing.
+    let kept = told
+        && unsafe {
+            outl(ADDRESS, ENABLE);
+            inl(ADDRESS) == ENABLE
+        };
+    kept.then_some(out.cx().to_le_bytes()[0])
 }
 
 /// Makes a register of a function (bus, device and function in 8, 5 and 3 bits) appear, and says at which

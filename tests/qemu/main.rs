@@ -7,6 +7,7 @@ mod guest;
 mod monitor;
 mod shelf;
 mod watch;
+mod watchdog;
 
 use std::fs;
 use std::io::{Read, Write};

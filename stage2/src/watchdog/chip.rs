@@ -53,6 +53,8 @@ pub struct Armed {
 /// Why a chip can't be armed.
 pub type Fault = &'static str;
 
+/// No PCI here, so no such chip.
+pub const NO_PCI: Fault = "needs PCI";
 /// No such chip here.
 pub const ABSENT: Fault = "not there";
 /// A base address in configuration space is 0 or all ones, or is not decoded.
@@ -107,7 +109,7 @@ impl Armed {
 #[inline(never)]
 pub fn find<B: Bus>(bus: &mut B, devices: &[u16]) -> Result<u16, Fault> {
     const INTEL: u32 = 0x8086;
-    let Some(last) = bus.last_bus() else { return Err(ABSENT) };
+    let Some(last) = bus.last_bus() else { return Err(NO_PCI) };
     for function in 0..=u16::from(last) << 8 | 0xFF {
         // SAFETY: there is PCI, and reading an ID has no effect; where nothing is, it is all ones.
         let id = unsafe {

@@ -10,7 +10,7 @@ mod i6300esb;
 mod ib700;
 mod itco;
 
-use crate::port::{inb, inl, inw, outb, outl, outw};
+use crate::port::{inb, inl, inw, outb, outw};
 use crate::{clock, pci};
 use alloc::format;
 use alloc::string::String;
@@ -26,11 +26,11 @@ const INTERVAL: u64 = 250;
 
 /// The chips that count. A flow may arm one after the other.
 struct Guards {
-    armed: [Option<Armed>; 3],
+    armed: [Option<Armed>; Watchdog::ALL.len()],
     told: u64,
 }
 
-static GUARDS: Mutex<Guards> = Mutex::new(Guards { armed: [None; 3], told: 0 });
+static GUARDS: Mutex<Guards> = Mutex::new(Guards { armed: [None; Watchdog::ALL.len()], told: 0 });
 
 /// Whether any counts: what every BIOS call asks.
 static ANY: AtomicBool = AtomicBool::new(false);
