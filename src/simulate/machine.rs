@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use knownstate_core::event::{Event, Line};
-use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine};
+use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine, Watchdog};
 use knownstate_core::media::region::Write;
 use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
@@ -50,6 +50,8 @@ pub struct FileMachine {
     skipped: u64,
     /// The step that began last.
     step: usize,
+    /// The watchdog that it has.
+    pub watchdog: Option<Watchdog>,
     /// What the host could not do, so that the run means nothing.
     trouble: Option<io::Error>,
 }
@@ -58,7 +60,7 @@ impl FileMachine {
     /// A machine that is switched off.
     pub fn new(cd: File, drives: Vec<Drive>, faults: Faults, listener: Box<dyn Listener>) -> Self {
         let began = Instant::now();
-        Self { cd, drives, faults, listener, muted: false, began, skipped: 0, step: 0, trouble: None }
+        Self { cd, drives, faults, listener, muted: false, began, skipped: 0, step: 0, watchdog: None, trouble: None }
     }
 
     /// Switches it on, for the `number`th time.
@@ -187,6 +189,13 @@ impl Machine for FileMachine {
 
     fn pause(&mut self) {
         self.skipped = self.skipped.saturating_add(PAUSE);
+    }
+
+    fn watchdog(&mut self, seconds: u32, chip: Option<Watchdog>) -> Result<String, String> {
+        // One that can't be detected is there only for those who name it.
+        let named = |there: &Watchdog| chip.map_or(*there != Watchdog::Ib700, |chip| chip == *there);
+        let found = self.watchdog.filter(|there| named(there) && !self.faults.all_fails());
+        found.map(|there| format!("{}, {seconds} s", there.name())).ok_or_else(|| "no watchdog found".to_string())
     }
 
     fn beep(&mut self, _times: u8) {}

@@ -57,9 +57,17 @@ pub struct Options {
     /// that are not named are OK
     #[arg(long, value_name = "KEY=VALUE ...")]
     state: Option<String>,
+    /// The watchdog that the machine has: i6300esb, itco or ib700; none, if this is left out
+    #[arg(long, value_name = "CHIP", value_parser = chip)]
+    watchdog: Option<Watchdog>,
     /// End after so many starts, whatever would follow
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     starts: Option<u32>,
+}
+
+fn chip(name: &str) -> Result<Watchdog, String> {
+    let found = Watchdog::ALL.into_iter().find(|chip| chip.name().eq_ignore_ascii_case(name));
+    found.ok_or_else(|| "write i6300esb, itco or ib700".to_string())
 }
 
 /// Runs the CD; whether the machine came to something better than a hold.
@@ -71,6 +79,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let drives = drives(options, &cd)?;
     let faults = faults(options, &cd)?;
     let mut machine = FileMachine::new(cd.file()?, drives, faults, Box::new(Printer));
+    machine.watchdog = options.watchdog;
     if let Some(words) = &options.state {
         let program = cd.program()?;
         state::put(&mut machine, program, &state::parse(words, program)?)?;

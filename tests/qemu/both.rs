@@ -104,6 +104,8 @@ impl Both {
 fn line(text: &str) -> Option<String> {
     let (time, rest) = text.trim_end().split_once("] ")?;
     let is_time = time.strip_prefix('[')?.trim_start().split_once('.').is_some_and(|(_, millis)| millis.len() == 3);
+    // What a watchdog says of itself only the real one knows.
+    let rest = if rest.contains(" watchdog ") { rest.split(" (").next().unwrap_or(rest) } else { rest };
     (is_time && !rest.ends_with(" s left")).then(|| rest.to_string())
 }
 

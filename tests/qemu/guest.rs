@@ -43,6 +43,10 @@ impl Machine {
     }
 
     pub fn with(mut self, words: &[&str]) -> Self {
+        let watchdogs = [("i6300esb", "i6300esb"), ("ib700", "ib700"), ("ICH9-LPC.noreboot=false", "itco")];
+        for (_, chip) in watchdogs.iter().filter(|(word, _)| words.contains(word)) {
+            self.told.extend(["--watchdog".to_string(), chip.to_string()]);
+        }
         self.extra.extend(words.iter().map(ToString::to_string));
         self
     }
