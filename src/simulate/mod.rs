@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use knownstate_core::event::Line;
 use knownstate_core::logic::Program;
-use knownstate_core::machine::Ending;
+use knownstate_core::machine::{Ending, Watchdog};
 
 use cd::Cd;
 use drive::{Drive, Named};
