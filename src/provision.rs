@@ -29,6 +29,7 @@ use crate::simulate::machine::{FileMachine, Listener, buffers, in_two};
 #[derive(clap::Args)]
 pub struct Options {
     /// The logic file, or an ISO that `knownstate build` made
+    #[arg(value_name = "LOGIC|ISO")]
     cd: PathBuf,
     /// A disk of the logic file, and its image file, which is made if there is none, or a block device
     #[arg(long = "disk", value_name = "NAME=FILE", required = true, value_parser = Named::parse)]

@@ -31,6 +31,7 @@ const MOST_STARTS: u32 = 20;
 #[derive(clap::Args)]
 pub struct Options {
     /// The logic file, or an ISO that `knownstate build` made
+    #[arg(value_name = "LOGIC|ISO")]
     cd: PathBuf,
     /// A disk of the machine, drive 80 first: an image file or a block device. NAME is a disk of the logic
     /// file, or `-` for one that it does not declare
