@@ -17,9 +17,10 @@ pub const BOOT_INFO: u32 = 0x1400;
 /// stage1's buffer for one CD sector while it looks for stage2.
 pub const STAGE1_BUFFER: u32 = 0x1800;
 /// The lowest address of the stack for real-mode code, 11 KiB.
-pub const REAL_STACK_LIMIT: u32 = 0x5000;
-/// Its first address; grows down.
-pub const REAL_STACK_TOP: u32 = 0x7BF0;
+pub const REAL_STACK_LIMIT: u32 = 0x4400;
+/// Its first address; grows down. Not right below stage1: what is written on a page that holds code costs
+/// emulators a hundred times as much.
+pub const REAL_STACK_TOP: u32 = 0x7000;
 /// Where a BIOS puts a boot sector, and stage1.
 pub const BOOT_SECTOR: u32 = 0x7C00;
 /// stage1's size: one CD sector, which is all that every BIOS loads.

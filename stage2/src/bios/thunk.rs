@@ -4,11 +4,12 @@ use super::a20;
 use super::regs::Regs;
 use crate::console;
 use crate::cpu::{EXCEPTION_TABLE, exception};
-use crate::memory::{BOOT_SECTOR, PACKED, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2};
+use crate::memory::{BOOT_SECTOR, PACKED, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2, peek};
 use crate::panic::die;
 use crate::watchdog;
 use core::arch::global_asm;
 use x86_64::registers::control::Cr0Flags;
+use x86_64::registers::rflags::RFlags;
 use x86_64::structures::gdt::DescriptorFlags;
 
 /// No packed stage2 is longer: loader.bin's limit, of which stage1 is a part.
@@ -16,6 +17,9 @@ const PACKED_BYTES: usize = crate::stage1::LOADER_MAX_BYTES;
 
 // The packed stage2 is moved clear of where it is unpacked to, and of the stack.
 const _: () = assert!(PACKED >= STACK_TOP && STAGE2 as usize + PACKED_BYTES <= PACKED as usize);
+
+/// The interrupt flag.
+const INTERRUPTS: u32 = RFlags::INTERRUPT_FLAG.bits() as u32;
 
 /// A flat descriptor cut down to a real-mode segment: 64 KiB, counted in bytes, 16 bits.
 const fn real_mode(flat: DescriptorFlags, base: u32) -> u64 {
@@ -32,7 +36,7 @@ global_asm!(
     packed = const PACKED,
     packed_bytes = const PACKED_BYTES,
     cr0_pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
-    regs_bytes = const size_of::<Regs>(),
+    frame = const FRAME,
     code32 = const DescriptorFlags::KERNEL_CODE32.bits(),
     data32 = const DescriptorFlags::KERNEL_DATA.bits(),
     code16 = const real_mode(DescriptorFlags::KERNEL_CODE32, STAGE2),
@@ -43,9 +47,25 @@ global_asm!(
     options(att_syntax)
 );
 
+/// What is on the real-mode stack when the BIOS is called: the registers, then what makes an IRET of an INT,
+/// then what INT would have pushed for the handler's own.
+#[repr(C)]
+struct Frame {
+    regs: Regs,
+    handler: [u16; 2],
+    handler_flags: u16,
+    back: [u16; 2],
+    flags: u16,
+}
+
+/// Where it stands: the real-mode stack has nothing else.
+const FRAME: u32 = REAL_STACK_TOP - size_of::<Frame>() as u32;
+
+const _: () = assert!(size_of::<Frame>() == 56);
+
 unsafe extern "C" {
-    static mut s2_regs: Regs;
-    fn s2_bios_call(interrupt: u32);
+    static s2_returned: u8;
+    fn s2_bios_call() -> *const Regs;
     fn s2_hand_off(drive: u32, table_entry: u32) -> !;
 }
 
@@ -70,13 +90,20 @@ fn canaries_live() -> bool {
 
 /// Calls the BIOS without looking at A20 afterwards, for those who are switching it.
 pub(super) fn call_raw(interrupt: u8, regs: &Regs) -> Regs {
-    // SAFETY: stage2 has one thread of execution and interrupts are off, so nothing else uses the
-    // shared register block. The assembly keeps all registers that the C calling convention wants
-    // kept. What the BIOS does to memory it does in its own areas and in the buffers named in `regs`.
+    // INT clears the interrupt flag (80386 manual, INT): the handler decides when it is on again.
+    let entry = regs.eflags & !INTERRUPTS;
+    // SAFETY: the interrupt vectors are memory on every PC.
+    let handler = unsafe { peek(u32::from(interrupt) * 4) };
+    let back = [(&raw const s2_returned as u32 - STAGE2) as u16, (STAGE2 / 16) as u16];
+    let flags = regs.eflags as u16;
+    let frame = Frame { regs: Regs { eflags: entry, ..*regs }, handler, handler_flags: entry as u16, back, flags };
+    // SAFETY: stage2 has one thread of execution and interrupts are off, so nothing else uses the real-mode
+    // stack. The assembly keeps all registers that the C calling convention wants kept, and gives an
+    // address on that stack. What the BIOS does to memory it does in its own areas and in the buffers named
+    // in `regs`.
     let out = unsafe {
-        (&raw mut s2_regs).write(*regs);
-        s2_bios_call(u32::from(interrupt));
-        (&raw const s2_regs).read()
+        (FRAME as *mut Frame).write_volatile(frame);
+        s2_bios_call().read_volatile()
     };
     if !canaries_live() {
         die(format_args!("a stack overflowed in INT {interrupt:02X}h"));

@@ -6,7 +6,6 @@
 
 .set S2_IMAGE_SEGMENT, {stage2} / 16
 .set S2_CR0_PE, {cr0_pe}
-.set S2_REGS_BYTES, {regs_bytes}
 
 .section .stage2.real, "awx"
 .code16
@@ -134,11 +133,11 @@ s2_down\@:
     ljmp $S2_IMAGE_SEGMENT, $(\label - s2_image)
 .endm
 
-# void s2_bios_call(u32 interrupt): s2_regs in, interrupt, s2_regs out.
+# Regs *s2_bios_call(void): the interrupt that waits on the real-mode stack (struct Frame), and where the
+# registers stand on that stack afterwards. Nothing is written on pages that hold code: there processors,
+# and emulators a hundred times more so, look at each write for what it does to the code.
 .globl s2_bios_call
 s2_bios_call:
-    mov 4(%esp), %eax
-    mov %al, s2_interrupt + 1           # the far jumps below empty the prefetch queue of a 486
     push %ebx
     push %esi
     push %edi
@@ -148,23 +147,16 @@ s2_bios_call:
 s2_call:
     xor %ax, %ax
     mov %ax, %ss
-    mov ${real_stack_top} - S2_REGS_BYTES, %esp # the high half too: some BIOSes use ESP
-    mov %ax, %es
-    mov %cs, %ax
-    mov %ax, %ds
-    mov $(s2_regs - s2_image), %si
-    mov %sp, %di
-    mov $S2_REGS_BYTES, %cx
-    cld
-    rep movsb
+    mov ${frame}, %esp                  # the high half too: some BIOSes use ESP
     pop %gs
     pop %fs
     pop %es
     pop %ds
     popal
-    popfl                               # interrupts on, carry set: a service that isn't there leaves it
-s2_interrupt:
-    int $0
+    popfl
+    iret                                # to the handler, as INT would
+.globl s2_returned
+s2_returned:
     # Nothing survives for certain but SS:SP. The flags first, then interrupts on (iPXE returns with
     # them off, and ticks must not be lost), and the direction flag clear (some return with it set).
     pushfl
@@ -175,15 +167,8 @@ s2_interrupt:
     push %es
     push %fs
     push %gs
-    xor %ax, %ax
-    mov %ax, %ds
-    movzwl %sp, %esp
-    mov %sp, %si
+    movzwl %sp, %esi
     mov %cs, %ax
-    mov %ax, %es
-    mov $(s2_regs - s2_image), %di
-    mov $S2_REGS_BYTES, %cx
-    rep movsb
     mov %ax, %ds
     cli                                 # again: some BIOS calls return with interrupts on
     lgdtl s2_gdtr - s2_image            # some replace the descriptor table
@@ -201,6 +186,7 @@ s2_back:
     mov %eax, %ss
     mov s2_saved_esp, %esp
     lidtl s2_idtr
+    mov %esi, %eax
     pop %ebp
     pop %edi
     pop %esi
@@ -295,12 +281,12 @@ s2_no_idtr:
     .long 0
 
 .balign 4
-.globl s2_regs
-s2_regs:
-    .skip S2_REGS_BYTES
-s2_saved_esp:
-    .long 0
 s2_hand_off_drive:
     .long 0
 s2_hand_off_entry:
     .long 0
+
+.section .bss
+.balign 4
+s2_saved_esp:
+    .skip 4
