@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use common::images::{Set, figure4_set, find};
 use common::machine::{Pc, word};
 use common::{record, tools};
-use knownstate_core::machine::Ending;
+use knownstate_core::machine::{Ending, Watchdog};
 use knownstate_core::table::Entry;
 use knownstate_core::units::SECTOR;
 
@@ -605,6 +605,33 @@ fn the_other_steps_do_as_their_name_says() {
     steps(&mut pc, "notify \"look here\"\npoweroff");
     expect("poweroff", &mut pc, "- notify \"look here\" = ok\n- poweroff = ok", "poweroff");
     assert!(pc.beeps > 0, "notify beeps");
+}
+
+#[test]
+fn a_watchdog_is_asked_for_as_the_step_says() {
+    let mut pc = with_states("OK", "OK");
+    expect_step(&mut pc, "watchdog 60", "failed (no watchdog found)");
+    pc.watchdog = Some(Watchdog::I6300esb);
+    expect_step(&mut pc, "watchdog 60", "ok (i6300ESB, 60 s)");
+    assert_eq!(pc.asked, [(60, None)]);
+    expect_step(&mut pc, "watchdog 29 ib700", "failed (no watchdog found)");
+    assert_eq!(pc.asked, [(29, Some(Watchdog::Ib700))]);
+    expect_step(&mut pc, "watchdog 600 I6300ESB", "ok (i6300ESB, 600 s)");
+}
+
+/// Where it stands between the two, one write still tells both that P1 is Dirty and that it is booting.
+#[test]
+fn a_watchdog_before_the_boot_costs_no_second_write() {
+    let mut pc = with_states("OK", "OK");
+    pc.watchdog = Some(Watchdog::Itco);
+    steps(&mut pc, "1 set P1 Dirty\n2 watchdog 60 else 3\n3 boot P1\n4 hold \"no\"");
+    let lines = "
+        1 set P1 Dirty = ok
+        2 watchdog 60 = ok (iTCO, 60 s)
+        3 boot P1 = ok (drive 80, lba 2048)";
+    expect("watchdog", &mut pc, lines, "hand-off 80 entry 1");
+    assert_eq!(pc.writes.len(), 2, "one for each copy of bstate.txt: {:?}", pc.writes);
+    expect_state("watchdog", &pc, "P1=Dirty booting=P1 P1.why=3~boot~begun,~not~confirmed");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use common::hostile::Random;
-use knownstate_core::logic::{self, Program, Size};
+use knownstate_core::logic::{self, Program, Size, Verb};
+use knownstate_core::machine::Watchdog;
 use knownstate_core::units::SectorCount;
 
 const BASE: &str = "\
@@ -64,7 +65,8 @@ const MISTAKES: &[(&str, &str, usize, usize, &str, &str, &str)] = &[
         3,
         "frobnicate",
         "unknown step `frobnicate`",
-        "known: verify, if, set, activate, boot, repair, heal, restore, wait, notify, goto, restart, hold, poweroff",
+        "known: verify, if, set, activate, boot, repair, heal, restore, watchdog, wait, notify, goto, restart, hold, \
+            poweroff",
     ),
     ("verify P1", "if P1 was OK", 5, 9, "was", "unknown condition `was`", "known: is, failures, crashes"),
     ("verify P1", "if P1 is Claen", 5, 12, "Claen", "unknown state `Claen`", "did you mean `Clean`?"),
@@ -81,14 +83,50 @@ const MISTAKES: &[(&str, &str, usize, usize, &str, &str, &str)] = &[
         "name another partition that holds the same system",
     ),
     ("verify P1", "heal P1 from P9", 5, 16, "P9", "unknown partition `P9`", "did you mean `P1`?"),
+    // Watchdogs.
+    ("verify P1", "watchdg 30", 5, 3, "watchdg", "unknown step `watchdg`", "did you mean `watchdog`?"),
     (
         "verify P1",
-        "watchdog 30",
+        "watchdog soon",
         5,
-        3,
-        "watchdog",
-        "this version does not know how to `watchdog` yet",
-        "leave it out; CHANGELOG.md says when it comes",
+        12,
+        "soon",
+        "`soon` is not a whole number",
+        "write a number of seconds, such as 3",
+    ),
+    (
+        "verify P1",
+        "watchdog ib700 30",
+        5,
+        12,
+        "ib700",
+        "`ib700` is not a whole number",
+        "write a number of seconds, such as 3",
+    ),
+    ("verify P1", "watchdog 0", 5, 12, "0", "a watchdog can't be set to 0 s", "write 1 to 600 seconds"),
+    ("verify P1", "watchdog 601", 5, 12, "601", "a watchdog can't be set to 601 s", "write 1 to 600 seconds"),
+    ("verify P1", "watchdog 601 itco", 5, 12, "601", "iTCO can't be set to 601 s", "write 1 to 600 seconds"),
+    ("verify P1", "watchdog 31 ib700", 5, 12, "31", "ib700 can't be set to 31 s", "write 1 to 30 seconds"),
+    ("verify P1", "watchdog 30 6300ESB", 5, 15, "6300ESB", "unknown watchdog `6300ESB`", "did you mean `i6300ESB`?"),
+    ("verify P1", "watchdog 30 ib7000", 5, 15, "ib7000", "unknown watchdog `ib7000`", "did you mean `ib700`?"),
+    (
+        "verify P1",
+        "watchdog 30 softdog",
+        5,
+        15,
+        "softdog",
+        "unknown watchdog `softdog`",
+        "known: i6300ESB, iTCO, ib700",
+    ),
+    ("verify P1 else 2", "watchdog 60", 5, 15, " ", "`watchdog` can fail and has no `else`", "write `else LABEL` here"),
+    (
+        "verify P1 else 2",
+        "watchdog else 2",
+        5,
+        12,
+        "else",
+        "`else` is not a whole number",
+        "write a number of seconds, such as 3",
     ),
     // Names.
     ("verify P1", "verify P3", 5, 10, "P3", "unknown partition `P3`", "did you mean `P1`?"),
@@ -355,6 +393,21 @@ fn how_a_file_is_written_does_not_matter() {
     assert_eq!(blank_lines.steps().len(), 2);
     let hash = parsed(&BASE.replace("done", "done # no comment"));
     assert_eq!(hash.steps()[1].text, "hold \"done # no comment\"");
+}
+
+#[test]
+fn a_watchdog_may_be_named() {
+    for (written, seconds, chip) in [
+        ("1", 1, None),
+        ("600", 600, None),
+        ("30 ib700", 30, Some(Watchdog::Ib700)),
+        ("600 I6300esb", 600, Some(Watchdog::I6300esb)),
+        ("60 itco", 60, Some(Watchdog::Itco)),
+    ] {
+        let program = parsed(&BASE.replace("verify P1", &format!("watchdog {written}")));
+        assert_eq!(program.steps()[0].verb, Verb::Watchdog { seconds, chip }, "watchdog {written}");
+        assert_eq!(program.steps()[0].text, format!("watchdog {written}"), "as written");
+    }
 }
 
 #[test]

@@ -5,11 +5,12 @@
 //! Whatever is written is dropped, so that reading back reads the disk; and who is about to destroy
 //! something, or is asked for what a disk holds now, calls [`Machine::forget`] first.
 
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::event::Event;
-use crate::machine::{DiskId, DiskInfo, IoError, Machine};
+use crate::machine::{DiskId, DiskInfo, IoError, Machine, Watchdog};
 use crate::media::iso9660;
 use crate::media::region::Write;
 use crate::units::{CD_SECTOR, CdSector, Lba, SECTOR};
@@ -156,5 +157,9 @@ impl Machine for Cache<'_> {
 
     fn beep(&mut self, times: u8) {
         self.machine.beep(times);
+    }
+
+    fn watchdog(&mut self, seconds: u32, chip: Option<Watchdog>) -> Result<String, String> {
+        self.machine.watchdog(seconds, chip)
     }
 }

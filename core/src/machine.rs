@@ -4,7 +4,7 @@
 //! that fail. Nothing in this crate does I/O in another way.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -56,6 +56,42 @@ pub struct DiskInfo {
     pub writable: bool,
 }
 
+/// A watchdog chip that logic.txt can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watchdog {
+    /// In Intel's 6300ESB controller hub, and in QEMU.
+    I6300esb,
+    /// The TCO timer of Intel's other controller hubs.
+    Itco,
+    /// On an ISA card, which nothing tells the presence of.
+    Ib700,
+}
+
+impl Watchdog {
+    /// Every one, those first that can be detected.
+    pub const ALL: [Self; 3] = [Self::I6300esb, Self::Itco, Self::Ib700];
+
+    /// As logic.txt and the log write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::I6300esb => "i6300ESB",
+            Self::Itco => "iTCO",
+            Self::Ib700 => "ib700",
+        }
+    }
+
+    /// The most seconds that a step may ask of it. The two that can be detected count further, to 2047 and to
+    /// 613; one number for both keeps a flow from depending on which of them a machine has.
+    #[must_use]
+    pub fn most_seconds(self) -> u32 {
+        if self == Self::Ib700 { 30 } else { Self::MOST_SECONDS }
+    }
+
+    /// The same where the chip does not matter.
+    pub const MOST_SECONDS: u32 = 600;
+}
+
 /// What a machine gives. Every call returns in bounded time.
 pub trait Machine {
     /// The disks there are, without the boot CD. The same list at every call of a run.
@@ -105,6 +141,17 @@ pub trait Machine {
 
     /// Beeps `times` times, where there is a speaker.
     fn beep(&mut self, times: u8);
+
+    /// Arms a watchdog: the named chip, or whichever can be detected. It resets the machine `seconds` after
+    /// the hand-off, or after the machine stopped giving what it is asked for; never earlier. It does not
+    /// while the program is at work, nor after a run that ends otherwise than in a hand-off. The remark says
+    /// which chip it is.
+    ///
+    /// # Errors
+    /// Why there is none that could be armed.
+    fn watchdog(&mut self, _seconds: u32, _chip: Option<Watchdog>) -> Result<String, String> {
+        Err("no watchdog found".to_string())
+    }
 }
 
 /// All that a hand-off needs. The machine only carries it out.

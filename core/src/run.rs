@@ -116,6 +116,7 @@ fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
         Verb::Heal { partition, from } => context.heal(step, *partition, *from),
         Verb::RestorePartition(partition) => context.restore_partition(step, *partition),
         Verb::RestoreDisk(disk) => context.restore_disk(step, *disk),
+        Verb::Watchdog { seconds, chip } => context.machine.watchdog(*seconds, *chip),
         Verb::Wait(seconds) => wait(context.machine, *seconds),
         Verb::Notify(_) => {
             context.machine.beep(2);

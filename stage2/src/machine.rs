@@ -5,10 +5,11 @@ use crate::boot_info::BootInfo;
 use crate::bounce::Bounce;
 use crate::disks::{self, Disk};
 use crate::drive::{Drive, Kind, Pace};
-use crate::{clock, console};
+use crate::{clock, console, watchdog};
+use alloc::string::String;
 use alloc::vec::Vec;
 use knownstate_core::event::{Event, Line};
-use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine};
+use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine, Watchdog};
 use knownstate_core::media::region::Write;
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
 
@@ -104,5 +105,9 @@ impl Machine for Bios {
 
     fn beep(&mut self, times: u8) {
         (0..times.min(MAX_BEEPS)).for_each(|_| clock::beep());
+    }
+
+    fn watchdog(&mut self, seconds: u32, chip: Option<Watchdog>) -> Result<String, String> {
+        watchdog::arm(seconds, chip)
     }
 }

@@ -24,6 +24,7 @@ mod heap;
 mod machine;
 mod memory;
 mod panic;
+mod pci;
 mod port;
 mod power;
 mod screen;
@@ -31,6 +32,7 @@ mod screen;
 mod selftest;
 mod serial;
 mod stage1;
+mod watchdog;
 
 use bios::{a20, thunk};
 use boot_info::BootInfo;
@@ -81,6 +83,9 @@ extern "C" fn stage2_main() -> ! {
 
 /// Does what core decided.
 fn obey(machine: &mut Bios, found: Found, ending: Ending) -> ! {
+    if !matches!(ending, Ending::HandOff(_)) {
+        watchdog::stop();
+    }
     match ending {
         Ending::HandOff(to) => handoff::jump(machine, found, &to),
         Ending::Hold { label, step, why } => hold(machine, &label, &step, &why),

@@ -35,3 +35,4 @@ macro_rules! port_access {
 
 port_access!(inb, outb, u8, "al");
 port_access!(inw, outw, u16, "ax");
+port_access!(inl, outl, u32, "eax");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use knownstate_core::event::{Event, Line};
-use knownstate_core::machine::{DiskId, DiskInfo, Ending, IoError, Machine};
+use knownstate_core::machine::{DiskId, DiskInfo, Ending, IoError, Machine, Watchdog};
 use knownstate_core::media::region::Write;
 use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
@@ -165,6 +165,9 @@ pub struct Pc {
     pub off: bool,
     pub key_at: Option<u64>,
     pub beeps: usize,
+    /// The watchdog that it has, and what each step asked of one.
+    pub watchdog: Option<Watchdog>,
+    pub asked: Vec<(u32, Option<Watchdog>)>,
     /// Milliseconds since the start, and how many pass from one look at the clock to the next.
     pub millis: u64,
     pub tick: u64,
@@ -183,6 +186,7 @@ impl Pc {
         self.writes.clear();
         self.seen.clear();
         self.cd_seen.clear();
+        self.asked.clear();
         let mut memory: Box<[u8; BUFFER_BYTES]> =
             vec![0; BUFFER_BYTES].into_boxed_slice().try_into().expect("it has this length");
         knownstate_core::run(self, Buffers::new(&mut memory))
@@ -304,6 +308,12 @@ impl Machine for Pc {
 
     fn beep(&mut self, times: u8) {
         self.beeps += usize::from(times);
+    }
+
+    fn watchdog(&mut self, seconds: u32, chip: Option<Watchdog>) -> Result<String, String> {
+        self.asked.push((seconds, chip));
+        let there = self.watchdog.filter(|there| chip.is_none_or(|chip| chip == *there));
+        there.map(|there| format!("{}, {seconds} s", there.name())).ok_or_else(|| "no watchdog found".to_string())
     }
 }
 

@@ -12,15 +12,14 @@ use super::diagnostic::{Diagnostic, Parsed};
 use super::line::{Line, Word, split};
 use super::program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
 use crate::bstate::{self, State};
+use crate::machine::Watchdog;
 use crate::units::{Lba, SectorCount};
 
 /// Every word that a step may begin with.
-const VERBS: [&str; 14] = [
-    "verify", "if", "set", "activate", "boot", "repair", "heal", "restore", "wait", "notify", "goto", "restart",
-    "hold", "poweroff",
+const VERBS: [&str; 15] = [
+    "verify", "if", "set", "activate", "boot", "repair", "heal", "restore", "watchdog", "wait", "notify", "goto",
+    "restart", "hold", "poweroff",
 ];
-/// Words of the language that this version does not carry out yet.
-const LATER: [&str; 1] = ["watchdog"];
 /// Words that begin a declaration.
 const DECLARATIONS: [&str; 3] = ["logic", "disk", "partition"];
 /// Longest file name that stands on the CD as it is (ECMA-119 section 7.5.1: 30 characters and a dot),
@@ -363,7 +362,7 @@ impl<'t> Parser<'t> {
     }
 
     fn verb(&self, line: &mut Line<'_>, word: &Word<'_>) -> Parsed<Verb> {
-        match VERBS.into_iter().chain(LATER).find(|v| word.is(v)).unwrap_or_default() {
+        match VERBS.into_iter().find(|v| word.is(v)).unwrap_or_default() {
             "verify" if line.take_if("images") => Ok(Verb::VerifyImages),
             "verify" if line.take_if("mbr") => self.of_disk(line).map(Verb::VerifyMbr),
             "verify" => {
@@ -380,16 +379,13 @@ impl<'t> Parser<'t> {
             }
             "heal" => self.heal(line),
             "restore" => self.restore(line),
+            "watchdog" => watchdog(line),
             "wait" => line.number("a number of seconds").map(Verb::Wait),
             "notify" => text(line).map(Verb::Notify),
             "hold" => text(line).map(Verb::Hold),
             "goto" => self.label_named(line).map(Verb::Goto),
             "restart" => Ok(Verb::Restart),
             "poweroff" => Ok(Verb::PowerOff),
-            later if LATER.contains(&later) => {
-                let help = format_args!("leave it out; CHANGELOG.md says when it comes");
-                Err(line.wrong(word, format_args!("this version does not know how to `{later}` yet"), help))
-            }
             _ => Err(line.unknown(word, "step", &VERBS)),
         }
     }
@@ -505,7 +501,7 @@ impl Verb {
 /// Takes the label, if the line begins with one: a number, or a word before a verb.
 fn label<'t>(line: &mut Line<'t>) -> Option<Word<'t>> {
     let first = line.peek()?;
-    let verb = |w: &Word<'_>| VERBS.iter().chain(&LATER).any(|v| w.is(v));
+    let verb = |w: &Word<'_>| VERBS.iter().any(|v| w.is(v));
     let number = first.text.starts_with(|c: char| c.is_ascii_digit());
     if number || !verb(&first) && line.peek_second().is_some_and(|w| verb(&w)) { line.take() } else { None }
 }
@@ -537,6 +533,25 @@ fn version(line: &mut Line<'_>) -> Parsed<()> {
 fn state(line: &mut Line<'_>) -> Parsed<State> {
     let word = line.need("a state")?;
     State::parse(word.text).ok_or_else(|| line.unknown(&word, "state", &["OK", "Clean", "Dirty"]))
+}
+
+fn watchdog(line: &mut Line<'_>) -> Parsed<Verb> {
+    let number = line.peek().unwrap_or(line.here());
+    let seconds = line.number("a number of seconds")?;
+    let mut chip = None;
+    if let Some(word) = line.peek().filter(|w| !w.is("else")) {
+        chip = Watchdog::ALL.into_iter().find(|c| word.is(c.name()));
+        if chip.is_none() {
+            return Err(line.unknown(&word, "watchdog", &Watchdog::ALL.map(Watchdog::name)));
+        }
+        line.take();
+    }
+    let (name, most) = chip.map_or(("a watchdog", Watchdog::MOST_SECONDS), |c| (c.name(), c.most_seconds()));
+    if seconds == 0 || seconds > most {
+        let help = format_args!("write 1 to {most} seconds");
+        return Err(line.wrong(&number, format_args!("{name} can't be set to {seconds} s"), help));
+    }
+    Ok(Verb::Watchdog { seconds, chip })
 }
 
 fn text(line: &mut Line<'_>) -> Parsed<String> {

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bstate::State;
+use crate::machine::Watchdog;
 use crate::units::{Lba, SectorCount};
 
 /// Which declared disk.
@@ -123,6 +124,13 @@ pub enum Verb {
     RestorePartition(PartitionIndex),
     /// `restore D`
     RestoreDisk(DiskIndex),
+    /// `watchdog N [CHIP]`
+    Watchdog {
+        /// Seconds.
+        seconds: u32,
+        /// The chip to insist on.
+        chip: Option<Watchdog>,
+    },
     /// `wait N`: seconds
     Wait(u32),
     /// `notify TEXT`

@@ -288,7 +288,7 @@ fn boot_that_follows(program: &Program, at: usize, partition: PartitionIndex) ->
         match &step.verb {
             Verb::Boot(p) if *p == partition => return Some(step),
             Verb::Goto(to) => next = *to,
-            Verb::Notify(_) | Verb::Activate(_) | Verb::Wait(_) => next += 1,
+            Verb::Notify(_) | Verb::Activate(_) | Verb::Watchdog { .. } | Verb::Wait(_) => next += 1,
             _ => return None,
         }
     }

@@ -6,6 +6,7 @@ use crate::console;
 use crate::cpu::{EXCEPTION_TABLE, exception};
 use crate::memory::{BOOT_SECTOR, PACKED, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2};
 use crate::panic::die;
+use crate::watchdog;
 use core::arch::global_asm;
 use x86_64::registers::control::Cr0Flags;
 use x86_64::structures::gdt::DescriptorFlags;
@@ -83,11 +84,13 @@ pub(super) fn call_raw(interrupt: u8, regs: &Regs) -> Regs {
     out
 }
 
-/// Calls the BIOS. Everything that takes long goes through here, so the serial port is fed here.
+/// Calls the BIOS. Everything that takes long goes through here, so the serial port is fed here, and so is an
+/// armed watchdog.
 pub fn call(interrupt: u8, regs: &Regs) -> Regs {
     console::feed();
     let out = call_raw(interrupt, regs);
     console::feed();
+    watchdog::ping();
     // Some BIOS services switch the address line off that makes memory above 1 MiB visible, and our
     // heap is there.
     if !a20::is_on() {
