@@ -110,7 +110,8 @@ find "$root" -type d -exec chmod 755 {} +
 find "$root" -type f -exec chmod 644 {} +
 chmod 755 "$root"/init "$root"/bin/* "$root"/sbin/* "$root"/www/cgi-bin/*
 
-# add MODULE: copies a module and what it depends on, and writes down the order to load them in.
+# add MODULE: copies a module and what it depends on, and writes down the order to load them in, in the file
+# that $list names.
 # Read from the modules themselves: depmod may be absent here, and would only serve modprobe.
 tree=$(dirname "$(find "$work/deb" -name modules.builtin)")
 add() (
@@ -127,11 +128,17 @@ add() (
     for dep in $(tr '\0' '\n' <"$root/modules/$1.ko" | sed -n 's/^depends=//p' | tr , ' '); do
         add "$dep"
     done
-    echo "$1" >>"$root/modules/order"
+    echo "$1" >>"$root/modules/$list"
 )
+list=order
 # Disk drivers last: loading one waits for its disks, and sd_mod is there to take them.
 # ext4 asks for crc32c by its algorithm, so no dependency names it.
 for module in vfat nls_cp437 nls_ascii crc32c_generic ext4 e1000 sd_mod ata_piix ahci; do
+    add "$module"
+done
+# Those of watchdogs that tell of themselves; lpc_ich shows iTCO_wdt its timer.
+list=watchdogs
+for module in i6300esb lpc_ich iTCO_wdt; do
     add "$module"
 done
 
