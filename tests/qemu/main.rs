@@ -3,6 +3,7 @@
 
 mod disk;
 mod guest;
+mod watchdog;
 
 use std::fs;
 use std::io::{Read, Write};
