@@ -43,12 +43,16 @@ impl Machine {
     }
 
     pub fn with(mut self, words: &[&str]) -> Self {
-        let watchdogs = [("i6300esb", "i6300esb"), ("ib700", "ib700"), ("ICH9-LPC.noreboot=false", "itco")];
-        for (_, chip) in watchdogs.iter().filter(|(word, _)| words.contains(word)) {
-            self.told.extend(["--watchdog".to_string(), chip.to_string()]);
-        }
         self.extra.extend(words.iter().map(ToString::to_string));
         self
+    }
+
+    /// The same, and the watchdog that it has: a q35 board's is always there.
+    pub fn all_told(&self) -> Vec<String> {
+        let has = |word: &str| self.extra.iter().any(|w| w == word);
+        let watchdogs = [("i6300esb", has("i6300esb")), ("ib700", has("ib700")), ("itco", self.board == "q35")];
+        let watchdog = watchdogs.iter().find(|(_, there)| *there).map(|(chip, _)| ["--watchdog", chip]);
+        watchdog.into_iter().flatten().map(ToString::to_string).chain(self.told.iter().cloned()).collect()
     }
 
     fn command(&self) -> Command {

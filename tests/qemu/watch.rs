@@ -17,7 +17,7 @@ pub const CACHE: &str = "unsafe";
 /// Starts QEMU, and listens to it in a thread that ends with it.
 pub fn start(machine: &Machine, name: &str, mut command: Command, ears: Ears) -> (Child, JoinHandle<()>) {
     let mut both =
-        if machine.serial { Both::new(name, machine.cd.as_deref(), &machine.disks, &machine.told) } else { None };
+        if machine.serial { Both::new(name, machine.cd.as_deref(), &machine.disks, &machine.all_told()) } else { None };
     if let Some(both) = &mut both {
         both.keep();
     }
