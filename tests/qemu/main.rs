@@ -4,12 +4,9 @@
 mod both;
 mod disk;
 mod guest;
-<<<<<<< HEAD
 mod monitor;
 mod shelf;
 mod watch;
-=======
->>>>>>> watchdog
 mod watchdog;
 
 use std::fs;

@@ -175,13 +175,8 @@ fn a_long_start_is_not_bitten() {
 #[test]
 fn a_real_system_is_ended_when_it_hangs_and_pets_when_it_lives() {
     let text = logic();
-<<<<<<< HEAD
     let armed = text.replace("212 boot P1", "211 watchdog 40 else 212\n212 boot P1");
     let armed = armed.replace("242 boot P2", "241 watchdog 60 else 242\n242 boot P2");
-=======
-    let armed = text.replace("212 boot P1", "211 watchdog 40 else 299\n212 boot P1");
-    let armed = armed.replace("242 boot P2", "241 watchdog 60 else 299\n242 boot P2");
->>>>>>> watchdog
     let cd = iso("petted", &armed);
     let disk = restored("petted");
     append_fault(&disk, P1, "hang,P1");
