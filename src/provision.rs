@@ -121,6 +121,10 @@ fn targets(options: &Options, program: &Program) -> Result<Vec<Target>> {
         let sectors = size_of(options, program, disk)?.unwrap_or_else(|| declared_sectors(program, disk));
         targets.push(Target { disk, path: named.path.clone(), made: make(&named.path, sectors)? });
     }
+    let named = |again: &&PathBuf| targets.iter().any(|t| device::number_of(&t.path) == device::number_of(again));
+    if let Some(stray) = options.confirm.iter().find(|again| device::number_of(again).is_none() || !named(again)) {
+        bail!("--confirm {}: no --disk is given that is this device", stray.display());
+    }
     Ok(targets)
 }
 
