@@ -312,7 +312,6 @@ fn protectable(volume: &mut FileVolume, partition: &Partition) -> Result<()> {
     let is_tool =
         |path: &str| partition.tools.iter().any(|tool| tool.eq_ignore_ascii_case(path.trim_start_matches('/')));
     match paths.iter().find(|path| !layout.has(path) && !is_tool(path)) {
-        Some(path) if !path.starts_with('/') => bail!("protect {path}: a path begins with /, as in /{path}"),
         Some(path) => bail!("protect {path}: the image has no such file"),
         None => Ok(()),
     }
