@@ -8,6 +8,7 @@ mod inspect;
 mod iso;
 mod loader;
 mod pack;
+mod seal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
