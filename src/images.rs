@@ -14,6 +14,7 @@ use knownstate_core::table::{Form, SEALS, write};
 use knownstate_core::units::SECTOR;
 
 use crate::files::FileVolume;
+use crate::seal;
 
 /// Files get this time, 2000-01-01 00:00 UTC, so that the same input gives the same ISO.
 pub const TIME: u64 = 946_684_800;
@@ -21,23 +22,38 @@ pub const TIME: u64 = 946_684_800;
 /// Room in a seal that nothing needs yet, in bytes; their lengths are multiples of it.
 const SEAL_SLACK: usize = 8192;
 
-/// Puts what keeps state into the image at `path`, as far as it is not there: `bstate.txt`, and room for
-/// the seals that the system may write later. An image without a filesystem known here gets neither.
+/// Puts what keeps state into the image at `path`, as far as it is not there: `bstate.txt`, the first seal, and
+/// room for those that the system may write later. An image without a filesystem known here gets none.
 ///
 /// # Errors
-/// When there is something of that name that the loader can't use, or no room for `bstate.txt`.
+/// When there is something of that name that the loader can't use, or no room for what has to be there.
 pub fn add_state(path: &Path, record: &bstate::Record, protect: &Protect) -> Result<()> {
     let mut volume = FileVolume::open(path)?;
     if matches!(Filesystem::open(&mut volume), Err(FsError::Unknown)) {
         return Ok(());
     }
     add_bstate(path, record)?;
-    add_seals(path, protect)
+    add_seals(path, protect)?;
+    seal::seal_image(path, protect)
 }
 
 /// Two empty seals, with room for twice as many chunks as the image has: writing them later allocates
-/// nothing, and so changes nothing that is sealed.
+/// nothing, and so changes nothing that is sealed. Where nothing is protected, an image that has no room for
+/// them does without, and stays as it is.
 fn add_seals(path: &Path, protect: &Protect) -> Result<()> {
+    if *protect != Protect::None {
+        return add_both_seals(path, protect).context("the image needs room for two seals; make it larger");
+    }
+    let before = path.with_extension("before");
+    copy(path, &before)?;
+    match add_both_seals(path, protect) {
+        Ok(()) => fs::remove_file(before)?,
+        Err(_) => fs::rename(before, path)?,
+    }
+    Ok(())
+}
+
+fn add_both_seals(path: &Path, protect: &Protect) -> Result<()> {
     let mut volume = FileVolume::open(path)?;
     let layout = Layout::of(&mut volume).map_err(|e| anyhow!("{e}"))?;
     let names = write::names(&layout, protect).len();
@@ -51,7 +67,7 @@ fn add_seals(path: &Path, protect: &Protect) -> Result<()> {
             matches!(filesystem.extents(&mut volume, name), Err(FsError::NotFound))
         };
         if missing {
-            add_file(path, name, &seal).context("the image needs room for two seals; make it larger")?;
+            add_file(path, name, &seal)?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ mod pack;
 mod proof;
 mod provision;
 mod simulate;
+mod seal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -102,7 +102,11 @@ fn packs(chunks: &[Chunk]) -> Vec<&[Chunk]> {
     packs
 }
 
-fn read(volume: &mut dyn Volume, pack: &[Chunk]) -> Result<Vec<u8>> {
+/// The content of chunks, one behind the other.
+///
+/// # Errors
+/// What could not be read.
+pub fn read(volume: &mut dyn Volume, pack: &[Chunk]) -> Result<Vec<u8>> {
     let mut content = Vec::with_capacity(CHUNK_BYTES);
     for chunk in pack {
         let from = content.len();

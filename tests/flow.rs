@@ -461,6 +461,18 @@ fn a_good_disk_survives_a_cd_whose_images_are_gone() {
     assert!(pc.disks[0].sector(0)[4..440] == before[4..440], "the MBR was cleared although nothing could replace it");
 }
 
+/// What was restored says itself what must not change in it.
+#[test]
+fn a_scratch_in_the_table_of_the_cds_image_stops_no_good_disk() {
+    for at in [3, 0x20, 2048 + 8] {
+        let mut pc = restored();
+        pc.cd = set().with_shipped("default.txt").with_damaged_image(0, at).iso;
+        assert_eq!(word(&pc.start()), "hand-off 80 entry 1", "byte {at}: {:#?}", pc.lines);
+        let good = |l: &String| l.contains("206 verify P1 = ok (FAT16, ") && l.ends_with(" as sealed)");
+        assert!(pc.lines.iter().any(good), "byte {at}: {:#?}", pc.lines);
+    }
+}
+
 #[test]
 fn a_long_restore_says_how_far_it_is() {
     let mut pc = set().blank();

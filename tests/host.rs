@@ -161,10 +161,14 @@ fn an_image_without_bstate_gets_one_and_one_with_it_keeps_it() {
     // What has all that it needs goes on the CD as it is.
     for image in ["fat.img", "ext.img"] {
         put_record(&cd, image, &["P2", "P1"]);
-        shell(maker.path(), &format!("cp cd/images/{image} {image}"));
     }
-    shell(maker.path(), "rm -r cd");
-    maker.extracted();
+    // The record is another; the first build after that seals it anew.
+    for _ in 0..2 {
+        shell(maker.path(), "cp cd/images/*.img .; rm -r cd");
+        maker.extracted();
+    }
+    let kept = shell(&cd, "mtype -i fat.img ::bstate.txt");
+    assert!(kept.find("P2=").unwrap() < kept.find("P1=").unwrap(), "{kept}");
     for image in ["fat.img", "ext.img"] {
         shell(maker.path(), &format!("cmp {image} cd/images/{image}"));
     }
@@ -412,6 +416,54 @@ fn an_image_without_room_for_bstate_is_refused_by_name() {
         assert!(ran.err.contains(&format!("image {image}")) && ran.err.contains("bstate.txt"), "{}", ran.err);
         assert_eq!(maker.listing(), before, "something was left behind");
     }
+}
+
+/// Where something is protected, the seals need their room; where nothing is, they are left out.
+#[test]
+fn an_image_without_room_for_seals_is_taken_only_if_nothing_is_protected() {
+    let fill_fat = "head -c $(($(mdir -i fat.img :: | tail -2 | tr -dc 0-9) - 4096)) /dev/zero >filler
+        mcopy -i fat.img filler ::; rm filler";
+    let fill_ext = "free=$(dumpe2fs -h ext.img 2>/dev/null | sed -n 's/^Free blocks: *//p')
+        head -c $(((free - 24) * 1024)) /dev/zero | tr '\\0' x >filler
+        debugfs -w -R 'write filler filler' ext.img 2>&1; rm filler";
+    for (image, partition, script) in [("fat.img", "P1", fill_fat), ("ext.img", "P2", fill_ext)] {
+        let maker = Maker::new();
+        shell(maker.path(), script);
+        let before = maker.listing();
+        let ran = maker.build();
+        assert_eq!(ran.code, 2, "{image}: {}", ran.err);
+        assert!(ran.err.contains(&format!("image {image}")) && ran.err.contains("room for two seals"), "{}", ran.err);
+        assert_eq!(maker.listing(), before, "something was left behind");
+        maker.logic(&LOGIC.replace(&format!("image {image}\n"), &format!("image {image} protect none\n")));
+        maker.extracted();
+        let cd = shell(maker.path(), "ls -A cd/images");
+        assert_eq!(cd, "ext.img\nfat.img\n", "something else is on the CD");
+        let files = shell(maker.path(), "mdir -b -i cd/images/fat.img ::; debugfs -R 'ls -p /' cd/images/ext.img 2>&1");
+        let seals = files.matches("seal.0").count();
+        assert_eq!(seals, 1, "only the other image than {image} has seals: {files}");
+        assert_eq!(files.matches("bstate.txt").count(), 2, "{image}: {files}");
+        let mut pc = machine(fs::read(maker.file("cd.iso")).unwrap());
+        pc.start();
+        assert!(pc.log().contains(&"3 restore system = ok"), "{partition}: {:#?}", pc.lines);
+    }
+}
+
+/// An image may come from a running system, with a seal that was right there.
+#[test]
+fn an_image_with_an_old_seal_gets_a_newer_one() {
+    let maker = Maker::new();
+    maker.logic(&LOGIC.replace("1 boot P1\n2 boot P2\n", "1 verify P1 else 3\n  hold \"good\"\n"));
+    maker.extracted();
+    shell(maker.path(), "cp cd/images/fat.img fat.img; mcopy -i fat.img logic.txt ::; rm -rf cd");
+    let mut pc = machine(maker.extracted());
+    assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
+    assert_eq!(word(&pc.start()), "hold -", "{:#?}", pc.lines);
+    let sealed = pc.lines.iter().any(|l| l.contains("1 verify P1 = ok (") && l.ends_with(" as sealed)"));
+    assert!(sealed, "{:#?}", pc.lines);
+    // And once more: nothing is left to do.
+    shell(maker.path(), "cp cd/images/fat.img fat.img; mv cd first");
+    maker.extracted();
+    shell(maker.path(), "cmp first/images/fat.img cd/images/fat.img");
 }
 
 #[test]

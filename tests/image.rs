@@ -11,6 +11,7 @@ use std::sync::Arc;
 use common::hostile::Random;
 use common::images::{self, Set, boot_code, ext, fat, figure4_on, figure4_set, fill, is_fat, tree};
 use common::machine::{Disk, Pc, word};
+use common::seals::{self, Part};
 use common::tools::{self, must, shell, text};
 use knownstate_core::hash::hash;
 use knownstate_core::logic::Protect;
@@ -20,6 +21,7 @@ use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
 use knownstate_core::table::write::{blocks, parse_protect, seal};
 use knownstate_core::table::{CHUNK_BYTES, Entry, Fault, Form, Header, Place, Table};
 use knownstate_core::units::{Offset, SECTOR, SectorCount};
+use sha2::{Digest, Sha256};
 
 /// What the second implementation of the format, tests/common/table.py, says.
 fn vectors() -> BTreeMap<String, Vec<u8>> {
@@ -664,8 +666,28 @@ fn round_trip(fat_kib: u64, fat_options: &str, ext_kib: u64, ext_options: &str) 
         files_of(folder, &part, &format!("back-{image}"));
         shell(folder, &format!("diff -r tree back-{image}/tree"));
     }
+    for n in 0..2 {
+        shipped_seal(&set, &pc, n);
+    }
     pc.start();
     assert!(pc.log().iter().any(|l| l.starts_with("206 verify P1 = ok")), "{name}: {:#?}", pc.lines);
+}
+
+/// A restored partition carries the seal of what was shipped: what the CD's image says, without places.
+fn shipped_seal(set: &Set, pc: &Pc, n: usize) {
+    let part = Part::read(pc, set.places[n]);
+    let sectors = seals::sectors_of(&part.bytes, 0, "seal.0");
+    let file: Vec<u8> = sectors.iter().flat_map(|&at| part.bytes[at as usize * SECTOR..][..SECTOR].to_vec()).collect();
+    let header = Header::parse(&file).unwrap();
+    let image = set.image_file(n);
+    let protected = image.2.into_iter().filter(|e| e.protected).map(|e| Entry { place: None, ..e });
+    let wanted = blocks(Form::Seal, 1, &protected.collect::<Vec<_>>());
+    let names_at = header.names_at as usize;
+    assert!(file[SECTOR..names_at] == wanted, "the seal of partition {n} is not its image's");
+    assert_eq!((header.sequence, header.protected), (1, image.1.protected), "partition {n}");
+    let end = names_at + header.names_bytes as usize;
+    assert_eq!(hash(0, &file[names_at..end]), image.1.names_hash, "the names of partition {n}");
+    assert_eq!(header.identity, *Sha256::digest(&file[SECTOR..end]), "the identity of partition {n}'s seal");
 }
 
 #[test]

@@ -307,7 +307,8 @@ impl Machine for Pc {
         if !self.off {
             self.lines.push(Line { millis: self.millis, event }.to_string());
             let line = event.to_string();
-            let amount = line.strip_suffix(" as on the CD)").and_then(|l| l.rsplit_once(", "));
+            let measured = [" as sealed)", " as on the CD)"].iter().find_map(|by| line.strip_suffix(by));
+            let amount = measured.and_then(|l| l.rsplit_once(", "));
             self.told.push(amount.map_or(line.clone(), |(before, _)| format!("{before})")));
         }
     }

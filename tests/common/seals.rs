@@ -5,6 +5,7 @@ use knownstate_core::layout::Layout;
 use knownstate_core::logic::Protect;
 use knownstate_core::machine::IoError;
 use knownstate_core::media::filesystem::{Filesystem, Volume};
+use knownstate_core::table::SEALS;
 use knownstate_core::table::write::{chunks, names, seal};
 use knownstate_core::units::{Offset, SECTOR, SectorCount};
 
@@ -77,6 +78,14 @@ pub fn put_seal(pc: &mut Pc, place: (u64, u64), file: &str, sequence: u64, prote
     let part = Part::read(pc, place);
     for (sector, content) in part.placed(file, &part.seal(sequence, protect)) {
         pc.disks[0].poke(sector * SECTOR as u64, &content);
+    }
+}
+
+/// Takes a partition's seals away, the one that it was shipped with too: the CD's image counts then.
+pub fn void_seals(pc: &mut Pc, place: (u64, u64)) {
+    let part = Part::read(pc, place);
+    for file in SEALS {
+        pc.disks[0].poke(sectors_of(&part.bytes, part.start, file)[0] * SECTOR as u64, &[0; SECTOR]);
     }
 }
 

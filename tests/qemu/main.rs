@@ -505,7 +505,7 @@ fn a_mounted_ext4_still_matches_its_seal() {
     comes_up(&mut guest, "P1");
     guest.expect("appliance# ");
     guest.type_line("cat /disk/*/* >/dev/null; bstate set P2 OK; crash");
-    guest.expect("206 verify P1 = ok (ext2/3/4, ").expect(" as on the CD)");
+    guest.expect("206 verify P1 = ok (ext2/3/4, ").expect(" as sealed)");
     comes_up(&mut guest, "P1");
     guest.expect("appliance# ");
     guest.type_line("echo new >/disk/sda1/new; bstate seal /disk/sda1; crash");

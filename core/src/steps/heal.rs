@@ -275,14 +275,28 @@ impl Context<'_> {
             && let Ok(filesystem) = Filesystem::open(&mut target.volume(self.machine))
         {
             for name in SEALS {
-                let found = filesystem.extents(&mut target.volume(self.machine), name).ok();
-                let first = found.and_then(|map| map.runs.first().copied());
-                if let Some((at, _)) = first {
+                let Ok(map) = filesystem.extents(&mut target.volume(self.machine), name) else { continue };
+                let Some((at, _)) = map.runs.first().copied() else { continue };
+                let seal = Table::on_disk(self.machine, target, map, name);
+                let agrees = seal.is_ok_and(|seal| seal.is_some_and(|seal| self.agree(&seal, &damage.seal)));
+                if !agrees {
                     self.void(target, at);
                 }
             }
         }
         self.find_copies_again();
+    }
+
+    /// Whether two seals protect the same content of the same sectors.
+    #[inline(never)]
+    fn agree(&mut self, a: &Table, b: &Table) -> bool {
+        let (mut a, mut b) = (a.entries(), b.entries());
+        loop {
+            match (next_protected(&mut a, self.machine), next_protected(&mut b, self.machine)) {
+                (Ok(Some(a)), Ok(Some(b))) if a.is_same(&b) => {}
+                (a, b) => return a == Ok(None) && b == Ok(None),
+            }
+        }
     }
 
     /// Makes a seal say nothing, as it did before anybody wrote one: its sequence is 0, and what is to be
@@ -300,6 +314,15 @@ impl Context<'_> {
         };
         // If that fails, the next `verify` finds it out.
         let _ = target.write(self.machine, at, &new);
+    }
+}
+
+fn next_protected(entries: &mut Cursor<'_>, machine: &mut dyn Machine) -> Result<Option<Entry>, String> {
+    loop {
+        let next = entries.next(machine)?;
+        if next.is_none_or(|entry| entry.protected) {
+            return Ok(next);
+        }
     }
 }
 
