@@ -11,8 +11,8 @@ mod loader;
 mod pack;
 mod proof;
 mod provision;
-mod simulate;
 mod seal;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
