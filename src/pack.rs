@@ -85,6 +85,11 @@ fn header(volume: &mut dyn Volume, chunks: &[Chunk], names: &[u8]) -> Result<Hea
     Ok(header)
 }
 
+/// What an image or a seal is known by: the SHA-256 of what it says.
+pub fn identity(blocks: &[u8], names: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(blocks).chain_update(names).finalize().into()
+}
+
 /// Neighbouring chunks, as many in a pack as the loader can unpack at once.
 fn packs(chunks: &[Chunk]) -> Vec<&[Chunk]> {
     let mut packs = Vec::new();
@@ -103,10 +108,7 @@ fn packs(chunks: &[Chunk]) -> Vec<&[Chunk]> {
 }
 
 /// The content of chunks, one behind the other.
-///
-/// # Errors
-/// What could not be read.
-pub fn read(volume: &mut dyn Volume, pack: &[Chunk]) -> Result<Vec<u8>> {
+fn read(volume: &mut dyn Volume, pack: &[Chunk]) -> Result<Vec<u8>> {
     let mut content = Vec::with_capacity(CHUNK_BYTES);
     for chunk in pack {
         let from = content.len();
@@ -188,7 +190,7 @@ impl Packer {
     fn finish(mut self, header: &mut Header, names: &[u8]) -> Result<()> {
         let blocks = blocks(header.form, header.sequence, &self.entries);
         header.file_bytes = self.end;
-        header.identity = Sha256::new().chain_update(&blocks).chain_update(names).finalize().into();
+        header.identity = identity(&blocks, names);
         self.file.set_len(self.end)?;
         self.file.seek(SeekFrom::Start(0))?;
         let mut first = vec![0; header.form.block()];

@@ -9,10 +9,9 @@ use anyhow::{Result, anyhow};
 use knownstate_core::layout::Layout;
 use knownstate_core::logic::Protect;
 use knownstate_core::media::filesystem::{FileMap, Filesystem, Volume};
-use knownstate_core::table::write::{blocks, chunks, names, seal};
-use knownstate_core::table::{Entry, Form, Header, SEALS};
+use knownstate_core::table::write::{chunks, names, protected_entries, seal};
+use knownstate_core::table::{Entry, Header, SEALS};
 use knownstate_core::units::{SECTOR, SectorCount};
-use sha2::{Digest, Sha256};
 
 use crate::files::FileVolume;
 use crate::pack;
@@ -31,10 +30,10 @@ pub fn seal_image(path: &Path, protect: &Protect) -> Result<()> {
     // The one in force last, as `bstate seal` spares it.
     files.sort_by_key(|file| file.sequence);
     let newest = files.last().map_or(0, |file| file.sequence);
-    let (old, new) = (content.seal(newest), content.seal(newest.saturating_add(1)));
-    if newest > 0 && files.last().is_some_and(|file| file.holds(&mut volume, &old)) {
+    if newest > 0 && files.last().is_some_and(|file| file.holds(&mut volume, &content.seal(newest))) {
         return Ok(());
     }
+    let new = content.seal(newest.saturating_add(1));
     match files.iter().find(|file| file.map.bytes >= new.len() as u64) {
         Some(file) => file.write(path, &new),
         None => Ok(()),
@@ -95,14 +94,11 @@ impl Content {
     fn of(volume: &mut FileVolume, protect: &Protect) -> Result<Option<Self>> {
         let layout = Layout::of(volume).map_err(|e| anyhow!("{e}"))?;
         let Ok(chunks) = chunks(&layout, protect) else { return Ok(None) };
-        let protected = chunks.iter().filter(|chunk| chunk.protected);
-        let entries = protected.map(|chunk| Ok(chunk.entry(&pack::read(volume, &[*chunk])?))).collect::<Result<_>>()?;
+        let entries = protected_entries(volume, &chunks).map_err(|e| anyhow!(e))?;
         Ok(Some(Self { entries, names: names(&layout, protect), sectors: volume.length() }))
     }
 
     fn seal(&self, sequence: u64) -> Vec<u8> {
-        let blocks = blocks(Form::Seal, sequence, &self.entries);
-        let identity = Sha256::new().chain_update(blocks).chain_update(&self.names).finalize();
-        seal(sequence, &self.entries, self.names.as_bytes(), self.sectors, identity.into())
+        seal(sequence, &self.entries, self.names.as_bytes(), self.sectors, pack::identity)
     }
 }

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use knownstate_core::layout::Layout;
 use knownstate_core::logic::Protect;
 use knownstate_core::media::filesystem::Volume;
-use knownstate_core::table::write::{Chunk, blocks, chunks, empty_seal, names, parse_protect, seal};
-use knownstate_core::table::{CHUNK_BYTES, Entry, Form, Header, SEALS};
-use knownstate_core::units::{Offset, SECTOR, SectorCount};
+use knownstate_core::table::write::{chunks, empty_seal, names, parse_protect, protected_entries, seal};
+use knownstate_core::table::{Entry, Header, SEALS};
+use knownstate_core::units::{SECTOR, SectorCount};
 use sha2::{Digest, Sha256};
 
 use crate::volume::{Device, device_of};
@@ -49,7 +49,7 @@ pub fn seal_at(point: &Path) -> Result<Sealed, String> {
     let file = &files[target];
     for _ in 0..TRIES {
         let (entries, names, sectors) = state(&device, &protect)?;
-        let new = table(sequence.saturating_add(1), &entries, &names, sectors);
+        let new = seal(sequence.saturating_add(1), &entries, names.as_bytes(), sectors, identity);
         let written = |e: io::Error| format!("{}: {e}", file.display());
         if file.metadata().map_or(0, |m| m.len()) < new.len() as u64 {
             // Twice as long as now needed: the next seal may need more. This changes the filesystem.
@@ -78,25 +78,13 @@ fn state(device: &Path, protect: &Protect) -> Result<(Vec<Entry>, String, Sector
     let mut volume = Device::open(device).map_err(|e| failed(e.to_string()))?;
     let layout = Layout::of(&mut volume).map_err(|e| failed(e.to_string()))?;
     let chunks = chunks(&layout, protect).map_err(|path| failed(format!("protect {path}: no such file")))?;
-    let mut content = vec![0; CHUNK_BYTES];
-    let mut entries = Vec::new();
-    for chunk in chunks.iter().filter(|chunk| chunk.protected) {
-        entries.push(entry(&mut volume, chunk, &mut content).map_err(failed)?);
-    }
+    let entries = protected_entries(&mut volume, &chunks).map_err(failed)?;
     Ok((entries, names(&layout, protect), volume.length()))
 }
 
-fn entry(volume: &mut Device, chunk: &Chunk, content: &mut [u8]) -> Result<Entry, String> {
-    let content = &mut content[..usize::from(chunk.sectors) * SECTOR];
-    volume.read(Offset(chunk.first), content).map_err(|e| format!("sector {}: {e}", chunk.first))?;
-    Ok(chunk.entry(content))
-}
-
-/// The seal with its identity, which is the SHA-256 of what follows the header.
-fn table(sequence: u64, entries: &[Entry], names: &str, sectors: SectorCount) -> Vec<u8> {
-    let blocks = blocks(Form::Seal, sequence, entries);
-    let identity = Sha256::new().chain_update(blocks).chain_update(names).finalize();
-    seal(sequence, entries, names.as_bytes(), sectors, identity.into())
+/// The SHA-256 of what follows a seal's header.
+fn identity(blocks: &[u8], names: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(blocks).chain_update(names).finalize().into()
 }
 
 /// The header of a seal file, if it is a good one.

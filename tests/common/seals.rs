@@ -58,7 +58,7 @@ impl Part {
         let entries: Vec<_> = protected.map(|c| c.entry(content(c.first, c.sectors))).collect();
         let names = names(&layout, protect);
         let length = SectorCount((self.bytes.len() / SECTOR) as u64);
-        seal(sequence, &entries, names.as_bytes(), length, [0; 32])
+        seal(sequence, &entries, names.as_bytes(), length, |_, _| [0; 32])
     }
 
     /// The sectors that a seal goes to and what they get, in the order in which they are written: the header

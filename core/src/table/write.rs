@@ -5,12 +5,14 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{CHUNK_SECTORS, Entry, Form, Header, put_u64};
+use super::{CHUNK_BYTES, CHUNK_SECTORS, Entry, Form, Header, put_u64};
 use crate::hash::hash;
 use crate::layout::Layout;
 use crate::logic::Protect;
+use crate::machine::IoError;
+use crate::media::filesystem::Volume;
 use crate::media::kind::Kind;
-use crate::units::{SECTOR, SectorCount};
+use crate::units::{Offset, SECTOR, SectorCount};
 
 /// Consecutive sectors of one kind that will be one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,14 +155,37 @@ pub fn blocks(form: Form, sequence: u64, entries: &[Entry]) -> Vec<u8> {
 /// The rest is filled with newlines, since zeros would be left out as holes by some tools.
 #[must_use]
 pub fn empty_seal(protect: &Protect, bytes: usize) -> Vec<u8> {
-    let mut seal = seal(0, &[], protect_line(protect).as_bytes(), SectorCount(0), [0; 32]);
+    let mut seal = seal(0, &[], protect_line(protect).as_bytes(), SectorCount(0), |_, _| [0; 32]);
     seal.resize(bytes.max(seal.len()), b'\n');
     seal
 }
 
-/// A whole seal; `identity` is the SHA-256 of [`blocks`] and `names`.
+/// What a volume holds now of the chunks that are protected.
+///
+/// # Errors
+/// What could not be read.
+pub fn protected_entries(volume: &mut dyn Volume, chunks: &[Chunk]) -> Result<Vec<Entry>, String> {
+    let mut memory = vec![0; CHUNK_BYTES];
+    let mut entries = Vec::new();
+    for chunk in chunks.iter().filter(|chunk| chunk.protected) {
+        let failed = |e| format!("sector {}: {e}", chunk.first);
+        let content = memory.get_mut(..usize::from(chunk.sectors) * SECTOR);
+        let content = content.ok_or_else(|| failed(IoError::OutOfRange))?;
+        volume.read(Offset(chunk.first), content).map_err(failed)?;
+        entries.push(chunk.entry(content));
+    }
+    Ok(entries)
+}
+
+/// A whole seal; `identity` makes the SHA-256 of [`blocks`] and `names`.
 #[must_use]
-pub fn seal(sequence: u64, entries: &[Entry], names: &[u8], sectors: SectorCount, identity: [u8; 32]) -> Vec<u8> {
+pub fn seal(
+    sequence: u64,
+    entries: &[Entry],
+    names: &[u8],
+    sectors: SectorCount,
+    identity: impl FnOnce(&[u8], &[u8]) -> [u8; 32],
+) -> Vec<u8> {
     let blocks = blocks(Form::Seal, sequence, entries);
     let all = entries.iter().map(|e| u64::from(e.sectors)).sum();
     let mut header = Header {
@@ -175,7 +200,7 @@ pub fn seal(sequence: u64, entries: &[Entry], names: &[u8], sectors: SectorCount
         described: all,
         protected: all,
         state: None,
-        identity,
+        identity: identity(&blocks, names),
     };
     header.names_at = header.blocks_end();
     header.file_bytes = header.names_at + names.len() as u64;
