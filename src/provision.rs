@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use knownstate_core::bytes::u32_at;
 use knownstate_core::disks::{could_be, default_signature};
 use knownstate_core::event::Line;
-use knownstate_core::logic::{DiskIndex, Program, Size, Step, Verb};
+use knownstate_core::logic::{DiskIndex, Program, Size, Step, UNITS, Verb, sectors};
 use knownstate_core::machine::DiskId;
 use knownstate_core::media::iso9660::Iso;
 use knownstate_core::media::mbr::{self, CODE_BYTES, Mbr};
@@ -89,15 +89,12 @@ pub fn run(options: &Options) -> Result<bool> {
     }
 }
 
-/// `NAME=SECTORS`, in the units of logic.txt.
+/// `NAME=SECTORS`, in the units of logic.txt, and in TiB.
 fn parse_size(text: &str) -> Result<(String, u64), String> {
     let wrong = || "write the disk's name and its size, such as data=2097152 or data=1GiB".to_string();
     let (name, size) = text.split_once('=').ok_or_else(wrong)?;
-    let (number, unit) = size.split_at(size.bytes().take_while(u8::is_ascii_digit).count());
-    let units = [("", 1), ("KiB", 2), ("MiB", 2 << 10), ("GiB", 2 << 20), ("TiB", 2 << 30)];
-    let factor = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name)).map(|&(_, factor)| factor);
-    let sectors = number.parse::<u64>().ok().zip(factor).and_then(|(n, factor)| n.checked_mul(factor));
-    Ok((name.to_string(), sectors.ok_or_else(wrong)?))
+    let units = [&UNITS[..], &[("TiB", 2 << 30)]].concat();
+    Ok((name.to_string(), sectors(size, &units).ok_or_else(wrong)?))
 }
 
 /// The disks that are to be made, each checked as far as that can be done before anything is written.

@@ -138,12 +138,7 @@ impl<'t> Line<'t> {
     /// # Errors
     /// That it is neither.
     pub fn sectors(&self, word: &Word<'_>) -> Parsed<u64> {
-        let digits = word.text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = word.text.split_at(digits);
-        let units = [("", 1), ("KiB", 2), ("MiB", 2 << 10), ("GiB", 2 << 20)];
-        let factor = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name)).map(|&(_, factor)| factor);
-        let sectors = number.parse::<u64>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
-        sectors.ok_or_else(|| {
+        sectors(word.text, &UNITS).ok_or_else(|| {
             let help = format_args!("write a number of 512-byte sectors, such as 409600, or a size such as 200MiB");
             self.wrong(word, format_args!("`{}` is not a number of sectors", word.text), help)
         })
@@ -197,6 +192,17 @@ impl<'t> Line<'t> {
         let some = words.get(..MAX_KNOWN).unwrap_or(words);
         self.wrong(word, message, format_args!("known: {}", some.join(", ")))
     }
+}
+
+/// What may stand behind a number in a size, and how many sectors it is.
+pub const UNITS: [(&str, u64); 4] = [("", 1), ("KiB", 2), ("MiB", 2 << 10), ("GiB", 2 << 20)];
+
+/// A size in 512-byte sectors: a number and one of `units`.
+#[must_use]
+pub fn sectors(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 /// How long the quoted text is that begins here; a quote that is never closed goes to the end of the line.

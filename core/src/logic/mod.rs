@@ -6,6 +6,7 @@ mod parse;
 mod program;
 
 pub use diagnostic::{Diagnostic, nearest};
+pub use line::{UNITS, sectors};
 pub use parse::parse;
 pub use program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
 
