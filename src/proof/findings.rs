@@ -13,7 +13,6 @@ use super::walk::{MOST_STATES, Start, System, Taken, Walk, calm_through, combina
 const RESTARTS: usize = 5;
 /// So many things that bstate.txt can say are tried where each is one run.
 const MOST_RECORDS: usize = 200_000;
-
 /// Boots that fail one after the other; limits and restores end them long before.
 const MOST_BOOTS_IN_A_ROW: usize = 200;
 /// So many states are looked at to confirm what was found with counters that don't count.
@@ -304,21 +303,18 @@ fn calm_starts(model: &Model<'_>, findings: &mut Vec<Finding>) -> usize {
     let mut told = BTreeSet::new();
     let mut steps = 0;
     for record in combinations(&good_values(partitions), MOST_RECORDS) {
-        let untried = all_fail(model, model.fresh(record));
-        untried.into_iter().for_each(|(kind, starts)| add_once(findings, &mut told, kind, starts));
+        add_once(findings, &mut told, all_fail(model, model.fresh(record)));
     }
     for damaged in damages(partitions) {
         // Of which nothing bad is known: one boot fails.
         for record in combinations(&good_values(partitions), MOST_RECORDS) {
-            let failed = one_fails(model, model.fresh(record), damaged, &mut steps);
-            failed.into_iter().for_each(|(kind, starts)| add_once(findings, &mut told, kind, starts));
+            add_once(findings, &mut told, one_fails(model, model.fresh(record), damaged, &mut steps));
         }
         // Of whatever stood there: a partition that was shut down properly.
         let few = || (0..partitions).map(|p| extremes(model, p)).collect();
         let values = if damaged == 0 { choices(model) } else { few() };
         for record in combinations(&values, MOST_RECORDS) {
-            let lost = one_is_shut_down(model, model.fresh(record), damaged, &mut steps);
-            lost.into_iter().for_each(|(kind, starts)| add_once(findings, &mut told, kind, starts));
+            add_once(findings, &mut told, one_is_shut_down(model, model.fresh(record), damaged, &mut steps));
         }
     }
     steps
@@ -354,8 +350,8 @@ fn one_is_shut_down(model: &Model<'_>, from: Stored, damaged: u8, steps: &mut us
     *steps += starts.iter().map(|s| s.steps.len()).sum::<usize>();
     // What was put back meanwhile may be the one that the flow prefers.
     let restored = |q: usize| {
-        let steps = starts.iter().flat_map(|s| &s.steps).filter(|taken| !taken.failed);
-        steps.into_iter().any(|taken| model.targets(&model.step(taken.at).verb).contains(&q))
+        let mut steps = starts.iter().flat_map(|s| &s.steps).filter(|taken| !taken.failed);
+        steps.any(|taken| model.targets(&model.step(taken.at).verb).contains(&q))
     };
     let again = matches!(end, Some((End::HandOff(q), _)) if q == p || restored(q));
     (!again).then_some((Kind::NotAgain(p), starts))
@@ -375,12 +371,12 @@ fn all_fail(model: &Model<'_>, mut stored: Stored) -> Option<(Kind, Vec<Start>)>
                 stored = after;
             }
             (End::Hold | End::PowerOff, after) => {
-                let boots = model.program.steps().iter().filter_map(|step| match step.verb {
+                let mut boots = model.program.steps().iter().filter_map(|step| match step.verb {
                     Verb::Boot(p) => Some(p.number()),
                     _ => None,
                 });
                 let good = |p: &usize| after.record.parts[*p].state != Some(Bstate::Dirty) && !tried.contains(p);
-                return boots.into_iter().find(good).map(|p| (Kind::NeverTried(p), starts));
+                return boots.find(good).map(|p| (Kind::NeverTried(p), starts));
             }
             (End::Restart, _) => return None,
         }
@@ -394,8 +390,9 @@ fn report(starts: &mut [Start], system: System) {
     }
 }
 
-/// Adds it if none of its kind was found of this partition.
-fn add_once(findings: &mut Vec<Finding>, told: &mut BTreeSet<(u8, usize)>, kind: Kind, starts: Vec<Start>) {
+/// Adds what was found, if none of its kind was found of this partition.
+fn add_once(findings: &mut Vec<Finding>, told: &mut BTreeSet<(u8, usize)>, found: Option<(Kind, Vec<Start>)>) {
+    let Some((kind, starts)) = found else { return };
     let key = match kind {
         Kind::Condemned(p) => (0, p),
         Kind::NoOther(p) => (1, p),

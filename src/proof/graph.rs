@@ -1,10 +1,10 @@
 //! What starts leave to those after them, when the system never reports in between.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use super::model::{End, Model, Move, World};
 use super::state::{Run, Stored};
-use super::walk::{Circles, MOST_STATES, Start, System, Walk, circles};
+use super::walk::{Circles, MOST_STATES, Start, System, Walk, circles, shortest};
 
 /// What stands on the disks between starts, and which start leads from where to where.
 pub struct Graph {
@@ -41,9 +41,9 @@ impl Graph {
             let mut found: Vec<(Stored, u32)> = walk.ends.iter().filter_map(|(_, made)| leads(made, goes)).collect();
             found.sort_unstable();
             found.dedup();
-            for (to, restored) in found {
+            for (to, overwrote) in found {
                 let to = graph.number(&mut numbers, to);
-                graph.edges.push((next as u32, to, restored));
+                graph.edges.push((next as u32, to, overwrote));
             }
             next += 1;
         }
@@ -63,39 +63,15 @@ impl Graph {
         Walk::of(model, Run::begin(self.nodes[node as usize], false), self.world, MOST_STATES, |_, _| false)
     }
 
-    /// A round that never ends, on whose first start all of `restored` is restored.
-    pub fn round(&self, model: &Model<'_>, restored: u32, goes: Goes) -> Option<Vec<Start>> {
-        let on_it = |e: &&(u32, u32, u32)| e.2 & restored == restored && self.circles.same(e.0, e.1);
+    /// A round that never ends, on whose first start all of `overwrote` is overwritten.
+    pub fn round(&self, model: &Model<'_>, overwrote: u32, goes: Goes) -> Option<Vec<Start>> {
+        let on_it = |e: &&(u32, u32, u32)| e.2 & overwrote == overwrote && self.circles.same(e.0, e.1);
         let first = self.edges.iter().find(on_it)?;
-        let mut way = self.back(first.1, first.0);
-        way.insert(0, *first);
-        way.iter().map(|edge| self.start(model, edge, goes)).collect()
-    }
-
-    /// The shortest way along edges.
-    fn back(&self, from: u32, to: u32) -> Vec<(u32, u32, u32)> {
-        let mut came: HashMap<u32, (u32, u32, u32)> = HashMap::new();
-        let mut queue = VecDeque::from([from]);
-        while let Some(at) = queue.pop_front() {
-            if at == to {
-                break;
-            }
-            let first = self.edges.partition_point(|e| e.0 < at);
-            for edge in self.edges[first..].iter().take_while(|e| e.0 == at) {
-                if edge.1 != from && !came.contains_key(&edge.1) {
-                    came.insert(edge.1, *edge);
-                    queue.push_back(edge.1);
-                }
-            }
+        let mut way = vec![first];
+        if first.1 != first.0 {
+            way.extend(shortest(&self.edges, |edge| (edge.0, edge.1), first.1, first.0));
         }
-        let mut way = Vec::new();
-        let mut at = to;
-        while at != from {
-            let Some(edge) = came.get(&at) else { break };
-            way.insert(0, *edge);
-            at = edge.0;
-        }
-        way
+        way.into_iter().map(|edge| self.start(model, edge, goes)).collect()
     }
 
     fn start(&self, model: &Model<'_>, edge: &(u32, u32, u32), goes: Goes) -> Option<Start> {

@@ -149,6 +149,11 @@ impl<'p> Model<'p> {
         Stored { record, active }
     }
 
+    /// A partition's name.
+    pub fn name(&self, p: usize) -> &'p str {
+        self.program.partition_names().nth(p).unwrap_or("?")
+    }
+
     pub fn step(&self, at: usize) -> &'p Step {
         &self.program.steps()[at]
     }
@@ -300,7 +305,7 @@ impl<'p> Model<'p> {
                     all.add(run, fault, !answer(&run, &step.verb));
                 }
             }
-            Verb::Set(p, state) => self.set(&mut all, run, p.number(), Bstate::from(*state), world),
+            Verb::Set(p, state) => self.set(&mut all, run, *p, Bstate::from(*state), world),
             Verb::Activate(p) => {
                 let p = p.number();
                 let mut moved = *run;
@@ -309,20 +314,16 @@ impl<'p> Model<'p> {
                 let vain = Run { in_vain: run.in_vain | 1 << p, ..*run };
                 all.fault(vain, world);
             }
-            Verb::Boot(p) if run.content[p.number()] == Content::Destroyed => all.add(*run, Fault::None, true),
+            Verb::Boot(p) | Verb::Verify { partition: p, .. } if run.content[p.number()] == Content::Destroyed => {
+                all.add(*run, Fault::None, true);
+            }
             Verb::Boot(p) => {
                 all.end(*run, End::HandOff(p.number()));
                 all.fault(*run, world);
             }
-            Verb::Verify { partition, .. } => {
-                let p = partition.number();
-                let destroyed = run.content[p] == Content::Destroyed;
-                if !destroyed {
-                    all.add(with_content(run, p, Content::Good), Fault::None, false);
-                    all.fault(with_content(run, p, Content::Bad), world);
-                } else {
-                    all.add(*run, Fault::None, true);
-                }
+            Verb::Verify { partition: p, .. } => {
+                all.add(with_content(run, p.number(), Content::Good), Fault::None, false);
+                all.fault(with_content(run, p.number(), Content::Bad), world);
             }
             verb if rewrites(verb) => self.rewrite(&mut all, run, world),
             Verb::Wait(_) => {
@@ -345,14 +346,15 @@ impl<'p> Model<'p> {
         all.moves
     }
 
-    fn set(&self, all: &mut Outcomes<'_>, run: &Run, p: usize, state: Bstate, world: World) {
+    fn set(&self, all: &mut Outcomes<'_>, run: &Run, partition: PartitionIndex, state: Bstate, world: World) {
         let was_loaded = run.load != Load::Not;
+        let before_boot = boot_that_follows(self.program, usize::from(run.at), partition).is_some();
+        let p = partition.number();
         for (mut run, fault) in loaded(run, world) {
             match state {
                 Bstate::Dirty => run.begun |= 1 << p,
                 Bstate::Ok | Bstate::Clean => run.begun &= !(1 << p),
             }
-            let before_boot = self.before_boot(usize::from(run.at));
             self.apply(&mut run.memory.parts[p], p, state, before_boot);
             if matches!(run.load, Load::Unknown | Load::Guess) {
                 run.load = Load::Guess;
@@ -365,13 +367,6 @@ impl<'p> Model<'p> {
             }
             run.stored.record = run.memory;
             all.add(run, fault, false);
-        }
-    }
-
-    fn before_boot(&self, at: usize) -> bool {
-        match self.step(at).verb {
-            Verb::Set(p, _) => boot_that_follows(self.program, at, p).is_some(),
-            _ => false,
         }
     }
 

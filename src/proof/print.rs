@@ -2,20 +2,21 @@
 
 use std::fmt::Write;
 
+use clap::ValueEnum;
 use knownstate_core::logic::{Step, Verb};
 
 use super::Shown;
 use super::findings::{Finding, Kind};
 use super::model::{End, Fault, Model, rewrites};
 use super::state::{Bstate, Load, Part, Stored};
-use super::walk::{Start, System, Taken};
+use super::walk::{Start, Taken};
 
 /// Steps of one start that are shown; a longer way is shown by its end.
 const MOST_LINES: usize = 60;
 
 pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
     let step = model.step(finding.step);
-    let name = |p: usize| model.program.partition_names().nth(p).unwrap_or("?").to_string();
+    let name = |p: usize| model.name(p);
     let text = &step.text;
     let (message, help) = match finding.kind {
         Kind::Endless => (
@@ -85,13 +86,8 @@ fn trace(model: &Model<'_>, file: &str, finding: &Finding) -> String {
         }
         match (start.system, start.end) {
             (Some(system), Some(End::HandOff(p))) => {
-                let name = model.program.partition_names().nth(p).unwrap_or("?");
-                let does = match system {
-                    System::Hangs => "hangs",
-                    System::Crashes => "comes up and crashes",
-                    System::ShutsDown => "comes up and shuts down",
-                };
-                let _ = writeln!(out, "  # the system on {name} {does}");
+                let name = model.name(p);
+                let _ = writeln!(out, "  # the system on {name} {}", system.does());
             }
             (_, Some(End::Restart)) => out.push('\n'),
             _ => {}
@@ -190,14 +186,8 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
             let _ = write!(command, " {option} {start}{name}{times}");
         }
     }
-    let systems: Vec<&str> = starts()
-        .filter_map(|s| s.system)
-        .map(|system| match system {
-            System::Hangs => "hang",
-            System::Crashes => "crash",
-            System::ShutsDown => "ok",
-        })
-        .collect();
+    let systems = starts().filter_map(|s| s.system?.to_possible_value());
+    let systems: Vec<String> = systems.map(|value| value.get_name().to_string()).collect();
     if !systems.is_empty() {
         let _ = write!(command, " --os {}", systems.join(","));
     }

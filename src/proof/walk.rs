@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
+use clap::ValueEnum;
 use indexmap::IndexSet;
 use rustc_hash::FxHasher;
 
@@ -39,14 +40,28 @@ pub struct Start {
 }
 
 /// What a system that was handed over to does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum System {
-    /// It never reports, or the power goes before it does.
-    Hangs,
-    /// It reports, and then the power goes.
-    Crashes,
-    /// It reports, and is shut down properly.
+    /// Reports that it is up, and shuts down in order
+    #[value(name = "ok")]
     ShutsDown,
+    /// Reports that it is up; then the power goes
+    #[value(name = "crash")]
+    Crashes,
+    /// Never reports; then the power goes
+    #[value(name = "hang")]
+    Hangs,
+}
+
+impl System {
+    /// The same in a line.
+    pub const fn does(self) -> &'static str {
+        match self {
+            Self::ShutsDown => "comes up and shuts down",
+            Self::Crashes => "comes up and crashes",
+            Self::Hangs => "hangs",
+        }
+    }
 }
 
 /// All states of one start.
@@ -155,49 +170,57 @@ impl Walk {
         let groups = circles(self.nodes.len(), &self.edges);
         let first = (0..self.nodes.len() as u32).find(|&n| groups.same(n, n))?;
         let mut start = self.way(model, first, None);
-        let lap = self.lap(model, first, &groups);
+        let lap = self.lap(model, first);
         start.steps.extend(lap.iter().cloned());
         Some((start, lap))
     }
 
-    fn lap(&self, model: &Model<'_>, first: u32, groups: &Circles) -> Vec<Taken> {
-        // Breadth first inside the circle, by the states' own moves.
-        let mut from: HashMap<u32, u32, Hasher> = HashMap::default();
-        let mut queue = VecDeque::from([first]);
-        let mut last = first;
-        'search: while let Some(at) = queue.pop_front() {
-            // They stand in the order of where they begin.
-            let next = self.edges.partition_point(|e| e.0 < at);
-            for &(a, b) in self.edges[next..].iter().take_while(|e| e.0 == at) {
-                if b == first {
-                    last = a;
-                    break 'search;
-                }
-                if groups.same(first, b) && !from.contains_key(&b) {
-                    from.insert(b, a);
-                    queue.push_back(b);
-                }
-            }
-        }
-        let mut nodes = vec![first, last];
-        while last != first {
-            last = from[&last];
-            nodes.push(last);
-        }
-        nodes.reverse();
-        // From the first to the last, and the step back to the first.
+    /// The shortest way from a state back to it.
+    fn lap(&self, model: &Model<'_>, first: u32) -> Vec<Taken> {
         let mut lap = Vec::new();
-        for pair in nodes.windows(2) {
-            let before = self.nodes[pair[0] as usize];
+        for &(from, to) in shortest(&self.edges, |&edge| edge, first, first) {
+            let before = self.nodes[from as usize];
             let moves = model.moves(&before, World::ALL);
             if let Some(Move { what: What::Step { fault, failed }, .. }) =
-                moves.into_iter().find(|m| m.run == self.nodes[pair[1] as usize])
+                moves.into_iter().find(|m| m.run == self.nodes[to as usize])
             {
                 lap.push(Taken { at: usize::from(before.at), fault, failed, before });
             }
         }
         lap
     }
+}
+
+/// The shortest way of at least one edge; nothing where there is none. The edges stand in the order of where
+/// they begin, and `ends` says where that is and where they lead.
+pub fn shortest<E>(edges: &[E], ends: fn(&E) -> (u32, u32), from: u32, to: u32) -> Vec<&E> {
+    let mut came: HashMap<u32, &E, Hasher> = HashMap::default();
+    let mut queue = VecDeque::from([from]);
+    'search: while let Some(at) = queue.pop_front() {
+        let first = edges.partition_point(|edge| ends(edge).0 < at);
+        for edge in edges[first..].iter().take_while(|edge| ends(edge).0 == at) {
+            let next = ends(edge).1;
+            // Back where it began is no step ahead, unless it was to lead there.
+            if (next != from || next == to) && !came.contains_key(&next) {
+                came.insert(next, edge);
+                queue.push_back(next);
+            }
+            if next == to {
+                break 'search;
+            }
+        }
+    }
+    let mut way = Vec::new();
+    let mut at = to;
+    while let Some(&edge) = came.get(&at) {
+        way.push(edge);
+        at = ends(edge).0;
+        if at == from {
+            break;
+        }
+    }
+    way.reverse();
+    way
 }
 
 /// Which nodes of a graph stand on a circle with each other.
@@ -230,8 +253,8 @@ pub fn circles(nodes: usize, edges: &[(u32, u32)]) -> Circles {
             circles.round.push(false);
         }
     }
-    for &(a, b) in edges.iter().filter(|(a, b)| a == b) {
-        let group = circles.group[a.max(b) as usize] as usize;
+    for &(node, _) in edges.iter().filter(|(a, b)| a == b) {
+        let group = circles.group[node as usize] as usize;
         circles.round[group] = true;
     }
     circles

@@ -17,11 +17,11 @@ use knownstate_core::event::Line;
 use knownstate_core::logic::Program;
 use knownstate_core::machine::{Ending, Watchdog};
 
+use crate::proof::walk::System;
 use cd::Cd;
 use drive::{Drive, Named};
 use faults::{Faults, Kind};
 use machine::{FileMachine, Listener, buffers};
-use system::System;
 
 /// As many restarts as one call makes beside the starts that follow a system's end: a flow that restarts more
 /// often never ends.

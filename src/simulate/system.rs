@@ -1,38 +1,19 @@
 //! `--os`: what the system does after a hand-off.
 
-use clap::ValueEnum;
 use knownstate_core::bstate::Record;
 use knownstate_core::logic::{Program, Verb};
 
 use super::machine::FileMachine;
 use super::state::amend;
-
-/// A system's way to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum System {
-    /// Reports that it is up, and shuts down in order
-    Ok,
-    /// Reports that it is up; then the power goes
-    Crash,
-    /// Never reports; then the power goes
-    Hang,
-}
+use crate::proof::walk::System;
 
 impl System {
     /// What it writes to bstate.txt, one write each, as `bstate` does.
     fn reports(self) -> &'static [fn(&mut Record, &str)] {
         match self {
-            Self::Ok => &[Record::report_booted, Record::report_shutdown],
-            Self::Crash => &[Record::report_booted],
-            Self::Hang => &[],
-        }
-    }
-
-    fn does(self) -> &'static str {
-        match self {
-            Self::Ok => "comes up and shuts down",
-            Self::Crash => "comes up and crashes",
-            Self::Hang => "hangs",
+            Self::ShutsDown => &[Record::report_booted, Record::report_shutdown],
+            Self::Crashes => &[Record::report_booted],
+            Self::Hangs => &[],
         }
     }
 
