@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use knownstate_core::layout::Layout;
-use knownstate_core::logic::{self, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Verb};
+use knownstate_core::logic::{self, Disk, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Verb};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::mbr::{CODE_BYTES, Mbr};
@@ -142,26 +142,36 @@ fn parse(path: &Path, text: String, images: Option<&Path>) -> Option<Source> {
 }
 
 /// What is wrong with the files that logic.txt names, and what may be with its disks, each told with its line.
-fn told_problems(path: &Path, source: &Source) -> Vec<String> {
+fn told_problems(path: &Path, source: &Source) -> Vec<Problem> {
     let problems = problems(source);
-    let told = problems.iter().map(|p| ("error", p)).collect::<Vec<_>>();
-    let alike = alike(&source.program);
-    for (word, problem) in told.into_iter().chain(alike.iter().map(|p| ("warning", p))) {
-        // What it is about is named first, as it is declared.
-        let mut words = problem.split([' ', ':']);
-        let named = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let declares = |line: &str| {
-            let mut words = line.split_whitespace();
-            words.next().is_some_and(|w| w.eq_ignore_ascii_case(named.0)) && words.next() == Some(named.1)
-        };
-        let line = source.text.lines().position(declares).map_or(String::new(), |n| format!(":{}", n + 1));
-        eprintln!("{}{line}: {word}: {problem}", path.display());
-    }
+    let tell = |word: &str, problem: &Problem| {
+        let line = problem.line.map_or(String::new(), |line| format!(":{line}"));
+        eprintln!("{}{line}: {word}: {}", path.display(), problem.text);
+    };
+    problems.iter().for_each(|problem| tell("error", problem));
+    alike(&source.program).iter().for_each(|problem| tell("warning", problem));
     problems
 }
 
+/// Something that is wrong beside the flow.
+struct Problem {
+    /// The line of the declaration that it is about, from 1.
+    line: Option<usize>,
+    text: String,
+}
+
+impl Problem {
+    fn of_disk(disk: &Disk, text: String) -> Self {
+        Self { line: Some(disk.line), text: format!("disk {}: {text}", disk.name) }
+    }
+
+    fn of_partition(partition: &Partition, text: String) -> Self {
+        Self { line: Some(partition.line), text: format!("partition {}: {text}", partition.name) }
+    }
+}
+
 /// Disks that can't be told apart where both are blank, as they come from their maker.
-fn alike(program: &Program) -> Vec<String> {
+fn alike(program: &Program) -> Vec<Problem> {
     let mut alike = Vec::new();
     for (n, a) in program.disk_indexes().map(|d| program.disk(d)).enumerate() {
         for b in program.disk_indexes().map(|d| program.disk(d)).take(n) {
@@ -171,10 +181,11 @@ fn alike(program: &Program) -> Vec<String> {
                 (Size::AtLeast(_), Size::AtLeast(_)) => true,
             };
             if fits && (a.signature.is_none() || b.signature.is_none()) {
-                alike.push(format!(
-                    "disk {}: one disk may be both {} and {}, and then neither is used; declare sizes that differ, or give each a `signature`",
-                    a.name, b.name, a.name
-                ));
+                let text = format!(
+                    "one disk may be both {} and {}, and then neither is used; declare sizes that differ, or give each a `signature`",
+                    b.name, a.name
+                );
+                alike.push(Problem::of_disk(a, text));
             }
         }
     }
@@ -182,7 +193,7 @@ fn alike(program: &Program) -> Vec<String> {
 }
 
 /// What is wrong with the files that logic.txt names, one line each.
-fn problems(source: &Source) -> Vec<String> {
+fn problems(source: &Source) -> Vec<Problem> {
     let program = &source.program;
     let named = |wanted: fn(&Verb) -> Option<PartitionIndex>| -> BTreeSet<&str> {
         program.steps().iter().filter_map(|s| wanted(&s.verb)).map(|p| program.partition(p).name.as_str()).collect()
@@ -197,7 +208,7 @@ fn problems(source: &Source) -> Vec<String> {
         let name = partition.name.as_str();
         match examine(&path, partition, booted.contains(name), verified.contains(name)) {
             Ok(home) => homes += usize::from(home),
-            Err(error) => problems.push(format!("partition {}: {}: {error:#}", partition.name, path.display())),
+            Err(error) => problems.push(Problem::of_partition(partition, format!("{}: {error:#}", path.display()))),
         }
         problems.extend(
             partition
@@ -205,32 +216,34 @@ fn problems(source: &Source) -> Vec<String> {
                 .iter()
                 .map(|tool| source.file(tool))
                 .filter(|p| !p.is_file())
-                .map(|p| format!("partition {}: no tool {}", partition.name, p.display())),
+                .map(|p| Problem::of_partition(partition, format!("no tool {}", p.display()))),
         );
     }
     if homes == 0 && problems.is_empty() && program.steps().iter().any(|s| matches!(s.verb, Verb::Set(..))) {
-        problems.push("no image is a FAT or ext filesystem, so bstate.txt has no place anywhere".to_string());
+        let text = "no image is a FAT or ext filesystem, so bstate.txt has no place anywhere".to_string();
+        problems.push(Problem { line: None, text });
     }
     for disk in program.disk_indexes().map(|d| program.disk(d)) {
         let MbrCode::File(file) = &disk.mbr else { continue };
         let path = source.file(file);
         if !fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() >= CODE_BYTES as u64) {
-            problems.push(format!("disk {}: {} is no file of at least {CODE_BYTES} bytes", disk.name, path.display()));
+            let text = format!("{} is no file of at least {CODE_BYTES} bytes", path.display());
+            problems.push(Problem::of_disk(disk, text));
         }
     }
     problems
 }
 
 /// Different images that would have one name on the CD, where the loader does not tell case.
-fn collisions(program: &Program) -> Vec<String> {
+fn collisions(program: &Program) -> Vec<Problem> {
     let with_image =
         || program.partition_indexes().filter_map(|p| Some((program.partition(p), program.image_path(p)?)));
     let mut problems = Vec::new();
     for (n, (a, path)) in with_image().enumerate() {
         for (b, other) in with_image().take(n) {
             if path.eq_ignore_ascii_case(&other) && (path != other || a.image != b.image) {
-                problems
-                    .push(format!("partition {}: {path} and {other} are one name to the loader; rename one", a.name));
+                let text = format!("{path} and {other} are one name to the loader; rename one");
+                problems.push(Problem::of_partition(a, text));
             }
         }
     }

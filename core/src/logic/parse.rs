@@ -113,7 +113,7 @@ impl<'t> Parser<'t> {
                     _ => self.partition(&mut line),
                 };
                 if self.note(parsed).is_none() {
-                    self.stand_in(wanted, line.words.get(1));
+                    self.stand_in(wanted, &line);
                 }
             }
         }
@@ -127,14 +127,15 @@ impl<'t> Parser<'t> {
 
     /// Declares something under the name of a declaration that has a mistake: one mistake is told once,
     /// and not again at every step that uses the name. Nothing is run of a file with mistakes.
-    fn stand_in(&mut self, what: &str, name: Option<&Word<'_>>) {
-        let Some(name) = name.map(|w| w.text.to_string()) else { return };
+    fn stand_in(&mut self, what: &str, line: &Line<'_>) {
+        let Some(name) = line.words.get(1).map(|w| w.text.to_string()) else { return };
+        let line = line.number;
         if self.disk_names().into_iter().chain(self.partition_names()).any(|n| n == name) {
             return;
         }
         if what == "disk" {
             let sectors = Size::AtLeast(SectorCount(1 << 32));
-            self.program.disks.push(Disk { name, sectors, signature: None, mbr: MbrCode::Any });
+            self.program.disks.push(Disk { name, sectors, signature: None, mbr: MbrCode::Any, line });
         } else if what == "partition" && !self.program.disks.is_empty() {
             let (start, sectors, image) = (Lba(0), SectorCount(0), Some(String::new()));
             let (protect, tools) = (Protect::None, Vec::new());
@@ -149,6 +150,7 @@ impl<'t> Parser<'t> {
                 image,
                 protect,
                 tools,
+                line,
             });
         }
     }
@@ -197,7 +199,7 @@ impl<'t> Parser<'t> {
                 return Err(line.unknown(&word, "word", &["signature", "mbr"]));
             }
         }
-        self.program.disks.push(Disk { name, sectors, signature, mbr });
+        self.program.disks.push(Disk { name, sectors, signature, mbr, line: line.number });
         Ok(())
     }
 
@@ -232,7 +234,19 @@ impl<'t> Parser<'t> {
         let entry = u8::try_from(self.program.partitions_on(disk).count()).unwrap_or(4);
         let (start, sectors) = (Lba(start), SectorCount(sectors));
         let kind = u8::try_from(kind).unwrap_or(0);
-        self.program.partitions.push(Partition { name, disk, entry, start, sectors, kind, image, protect, tools });
+        let line = line.number;
+        self.program.partitions.push(Partition {
+            name,
+            disk,
+            entry,
+            start,
+            sectors,
+            kind,
+            image,
+            protect,
+            tools,
+            line,
+        });
         Ok(())
     }
 

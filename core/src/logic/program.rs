@@ -63,6 +63,8 @@ pub struct Disk {
     pub signature: Option<u32>,
     /// The MBR's boot code.
     pub mbr: MbrCode,
+    /// The line it stands on, from 1.
+    pub line: usize,
 }
 
 /// What of a partition a seal covers.
@@ -97,6 +99,8 @@ pub struct Partition {
     pub protect: Protect,
     /// Files that a restore adds.
     pub tools: Vec<String>,
+    /// The line it stands on, from 1.
+    pub line: usize,
 }
 
 /// What a step does.
