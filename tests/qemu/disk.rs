@@ -48,6 +48,30 @@ pub fn iso(name: &str, logic: &str) -> PathBuf {
     iso
 }
 
+/// The CD of `logic`, with images that stand in a folder of the tests'.
+pub fn iso_beside(folder: &str, name: &str, logic: &str) -> PathBuf {
+    let folder = crate::folder(folder);
+    let (text, iso) = (folder.join(format!("{name}.txt")), folder.join(format!("{name}.iso")));
+    fs::write(&text, logic).expect("logic.txt can be written");
+    run(Command::new(env!("CARGO_BIN_EXE_knownstate")).arg("build").arg(&text).arg("-o").arg(&iso));
+    iso
+}
+
+/// A partition image of FAT12, `NAME.img` in a folder of the tests', whose boot sector is the code in NAME.s.
+pub fn boot_image(folder: &str, name: &str) {
+    let folder = crate::folder(folder);
+    let path = |kind: &str| folder.join(format!("{name}.{kind}"));
+    run(Command::new("as").args(["--32", "-o"]).arg(path("o")).arg(format!("tests/qemu/{name}.s")));
+    run(Command::new("ld")
+        .args(["-m", "elf_i386", "--oformat", "binary", "-Ttext", "0x7c3e", "-o"])
+        .arg(path("bin"))
+        .arg(path("o")));
+    let image = path("img");
+    let _ = fs::remove_file(&image);
+    run(Command::new("mkfs.fat").args(["-C", "-F", "12"]).arg(&image).arg("2048").env("PATH", tools_path()));
+    poke_bytes(&image, 0x3E, &fs::read(path("bin")).expect("it was made"));
+}
+
 /// The CD that most scenarios use.
 pub fn figure4() -> &'static Path {
     static ISO: OnceLock<PathBuf> = OnceLock::new();

@@ -12,7 +12,6 @@ mod watchdog;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -548,18 +547,7 @@ fn free_space_is_not_written() {
 
 /// How many bytes were written to all disks so far, as QEMU counts.
 fn written_bytes(socket: &Path) -> u64 {
-    let mut stream = UnixStream::connect(socket).expect("QEMU listens there");
-    stream.set_read_timeout(Some(guest::PATIENCE)).expect("a time-out can be set");
-    stream
-        .write_all(b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-blockstats\"}")
-        .expect("QEMU takes commands");
-    let mut answer = String::new();
-    while !answer.contains("wr_bytes") || !answer.ends_with('\n') {
-        let mut part = [0; 4096];
-        let n = stream.read(&mut part).expect("QEMU answers");
-        assert!(n > 0, "QEMU ended: {answer}");
-        answer.push_str(&String::from_utf8_lossy(&part[..n]));
-    }
+    let answer = monitor::ask(socket, &["{\"execute\":\"query-blockstats\"}".to_string()]);
     let values = answer.split("\"wr_bytes\": ").skip(1);
     values.map(|v| v.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("0").parse::<u64>().unwrap_or(0)).sum()
 }
@@ -567,23 +555,10 @@ fn written_bytes(socket: &Path) -> u64 {
 /// The hand-off of docs/BOOT.md, as a boot sector sees it. The code is assembled by GNU as.
 #[test]
 fn a_boot_sector_is_handed_what_a_bios_would_hand_it() {
-    let folder = folder("probe");
-    let path = |name: &str| folder.join(name).display().to_string();
-    run(Command::new("as").args(["--32", "-o", &path("probe.o"), "tests/qemu/probe.s"]));
-    run(Command::new("ld")
-        .args(["-m", "elf_i386", "--oformat", "binary", "-Ttext", "0x7c3e", "-o", &path("probe.bin")])
-        .arg(path("probe.o")));
-    let code = fs::read(folder.join("probe.bin")).expect("it was made");
-    let image = folder.join("probe.img");
-    let _ = fs::remove_file(&image);
-    run(Command::new("mkfs.fat").args(["-C", "-F", "12"]).arg(&image).arg("2048").env("PATH", tools_path()));
-    poke_bytes(&image, 0x3E, &code);
+    boot_image("probe", "probe");
     let logic = "logic 1\ndisk d sectors 40000\npartition A on d start 64 sectors 8192 type 01\n\
         partition B on d start 10000 sectors 8192 type 01 image probe.img\n1 restore d else 9\n2 boot B\n9 hold \"no\"\n";
-    let text = folder.join("logic.txt");
-    fs::write(&text, logic).expect("it can be written");
-    let iso = folder.join("probe.iso");
-    run(Command::new(env!("CARGO_BIN_EXE_knownstate")).arg("build").arg(&text).arg("-o").arg(&iso));
+    let iso = iso_beside("probe", "probe", logic);
     let disk = blank("probe");
     fs::OpenOptions::new().write(true).open(&disk).and_then(|f| f.set_len(40_000 * 512)).expect("it can be cut");
     let mut guest = Machine::new(&iso, &disk).start("probe");

@@ -81,6 +81,20 @@ impl Socket {
     }
 }
 
+/// What QEMU answers to some commands at a socket of its own that a scenario gave it.
+pub fn ask(socket: &Path, commands: &[String]) -> String {
+    let mut stream = UnixStream::connect(socket).expect("QEMU listens there");
+    stream.set_read_timeout(Some(crate::guest::PATIENCE)).expect("a time-out can be set");
+    let asked =
+        commands.iter().fold("{\"execute\":\"qmp_capabilities\"}".to_string(), |asked, command| asked + command);
+    stream.write_all(asked.as_bytes()).expect("QEMU takes commands");
+    let lines = BufReader::new(stream).lines().map(|line| line.expect("QEMU answers"));
+    // Its greeting, and an answer to each; events come in between.
+    let answers: Vec<String> = lines.filter(|line| line.contains("\"return\"")).take(1 + commands.len()).collect();
+    assert_eq!(answers.len(), 1 + commands.len(), "QEMU ended: {answers:?}");
+    answers.join("\n")
+}
+
 fn stopped_by(line: &str) -> Option<Stopped> {
     let is = |what: &str| line.contains(&format!("\"{what}\""));
     match (is("SHUTDOWN"), is("guest-reset"), is("guest-shutdown")) {

@@ -1,43 +1,24 @@
 //! The watchdogs that QEMU has, each of which has to end a system that hangs, and to leave alone a long start.
 //! What a chip does that QEMU's does not is in tests/watchdog.rs.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::comes_up;
 use crate::disk::*;
 use crate::guest::{Guest, Machine};
+use crate::monitor::ask;
 
 /// What a watchdog of QEMU's does when it runs out; it is the default, and said all the same.
 const RESETS: [&str; 2] = ["-action", "watchdog=reset"];
 /// QEMU's q35 has a board whose strap keeps the TCO timer from resetting, unless told otherwise.
 const NO_STRAP: [&str; 2] = ["-global", "ICH9-LPC.noreboot=false"];
 
-/// A partition image of FAT12 whose boot sector is this code.
-fn image(name: &str) -> PathBuf {
-    let folder = crate::folder("watchdog");
-    let path = |kind: &str| folder.join(format!("{name}.{kind}"));
-    run(Command::new("as").args(["--32", "-o"]).arg(path("o")).arg(format!("tests/qemu/{name}.s")));
-    run(Command::new("ld")
-        .args(["-m", "elf_i386", "--oformat", "binary", "-Ttext", "0x7c3e", "-o"])
-        .arg(path("bin"))
-        .arg(path("o")));
-    let image = path("img");
-    let _ = fs::remove_file(&image);
-    run(Command::new("mkfs.fat").args(["-C", "-F", "12"]).arg(&image).arg("2048").env("PATH", tools_path()));
-    poke_bytes(&image, 0x3E, &fs::read(path("bin")).expect("it was made"));
-    image
-}
-
 /// A CD with a P1 that hangs and a P2 that lives; P1 is booted behind `watchdog`, P2 behind `again`.
 fn cd(name: &str, watchdog: &str, again: &str) -> PathBuf {
     static IMAGES: std::sync::Once = std::sync::Once::new();
-    IMAGES.call_once(|| ["hangs", "lives"].into_iter().map(image).for_each(drop));
+    IMAGES.call_once(|| ["hangs", "lives"].into_iter().for_each(|name| boot_image("watchdog", name)));
     let logic = format!(
         "logic 1\ndisk d sectors 40000..\n\
         partition P1 on d start 64 sectors 8192 type 01 image hangs.img\n\
@@ -45,15 +26,7 @@ fn cd(name: &str, watchdog: &str, again: &str) -> PathBuf {
         1 verify mbr of d else 8\n2 if P1 is OK else 6\n3 set P1 Dirty\n4 {watchdog} else 9\n5 boot P1\n\
         6 {again} else 9\n7 boot P2\n8 restore d else 9\nrestart\n9 notify \"unguarded\"\nboot P2\nhold \"no\"\n"
     );
-    build(name, &logic)
-}
-
-fn build(name: &str, logic: &str) -> PathBuf {
-    let folder = crate::folder("watchdog");
-    let (text, iso) = (folder.join(format!("{name}.txt")), folder.join(format!("{name}.iso")));
-    fs::write(&text, logic).expect("logic.txt can be written");
-    run(Command::new(env!("CARGO_BIN_EXE_knownstate")).arg("build").arg(&text).arg("-o").arg(&iso));
-    iso
+    iso_beside("watchdog", name, &logic)
 }
 
 fn start(name: &str, cd: &Path, board: &'static str, words: &[&str]) -> Guest {
@@ -113,7 +86,11 @@ fn a_machine_without_a_watchdog_goes_on_with_else() {
 /// A CD that writes nothing: it arms a watchdog, or does not, and holds.
 fn holding_cd(name: &str, watchdog: &str) -> PathBuf {
     let steps = format!("1 {watchdog} else 9\n2 hold \"guarded\"\n9 hold \"unguarded\"\n");
-    build(name, &format!("logic 1\ndisk d sectors 40000..\npartition P1 on d start 64 sectors 8 type 01\n{steps}"))
+    iso_beside(
+        "watchdog",
+        name,
+        &format!("logic 1\ndisk d sectors 40000..\npartition P1 on d start 64 sectors 8 type 01\n{steps}"),
+    )
 }
 
 /// A machine from before PCI, whose BIOS says so.
@@ -132,7 +109,9 @@ fn a_hold_stops_it() {
     let cd = holding_cd("hold", "watchdog 60");
     let mut guest = start("hold", &cd, "q35", &[&NO_STRAP[..], &["-qmp", &qmp]].concat());
     guest.expect("1 watchdog 60 = ok (iTCO, 60 s)").expect("2 hold \"guarded\" = ok").expect("2 hold \"guarded\" = ok");
-    let said = monitor(&socket, &["i /xh 0x668", "xp /xw 0xfed1f410"]);
+    let command =
+        |line: &str| format!("{{\"execute\":\"human-monitor-command\",\"arguments\":{{\"command-line\":\"{line}\"}}}}");
+    let said = ask(&socket, &["i /xh 0x668", "xp /xw 0xfed1f410"].map(command));
     let bit = |register: &str, bit: u32| {
         let value = said.split(register).nth(1).and_then(|rest| rest.split("0x").nth(1));
         let digits = value.and_then(|v| v.split(|c: char| !c.is_ascii_hexdigit()).next());
@@ -140,22 +119,6 @@ fn a_hold_stops_it() {
         value.unwrap_or_else(|| panic!("no {register} in {said}")) >> bit & 1
     };
     assert_eq!((bit("[0x0668]", 11), bit("fed1f410:", 5)), (1, 1), "TCO1_CNT and GCS: {said}");
-}
-
-/// What QEMU's monitor answers to some commands.
-fn monitor(socket: &Path, commands: &[&str]) -> String {
-    let mut stream = UnixStream::connect(socket).expect("QEMU listens there");
-    stream.set_read_timeout(Some(crate::guest::PATIENCE)).expect("a time-out can be set");
-    let mut asked = "{\"execute\":\"qmp_capabilities\"}".to_string();
-    for command in commands {
-        let argument = format!("{{\"command-line\":\"{command}\"}}");
-        asked += &format!("{{\"execute\":\"human-monitor-command\",\"arguments\":{argument}}}");
-    }
-    stream.write_all(asked.as_bytes()).expect("QEMU takes commands");
-    let lines = BufReader::new(stream).lines().map(|line| line.expect("QEMU answers"));
-    // Its greeting, and an answer to each; events come in between.
-    let answers = lines.filter(|line| line.contains("\"return\"")).take(1 + commands.len());
-    answers.collect::<Vec<_>>().join("\n")
 }
 
 /// A restore, a wait and a hold that each take longer than the watchdog's time.
