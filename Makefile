@@ -44,6 +44,7 @@ test:
 # Recipes are expanded as a whole before they run: what setup.sh has just installed is seen by another make.
 run-tests:
 	$(CARGO) test --workspace --release
+	$(CARGO) run --release -p knownstate-cuts
 
 bench:
 	@./setup.sh bench

@@ -9,6 +9,7 @@ use core::fmt::{self, Write};
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
+use crate::defects::{Defect, seeded};
 use crate::event::printable;
 use crate::units::SECTOR;
 
@@ -78,6 +79,11 @@ impl Partition {
 
     /// The worse of both, value by value; `why` is that of the one whose state is worse.
     fn worse(&mut self, other: &Self) {
+        if seeded(Defect::BetterWins) {
+            self.state = self.state.min(other.state);
+            self.failures = self.failures.min(other.failures);
+            return;
+        }
         if other.state > self.state || self.why.is_empty() {
             self.why.clone_from(&other.why);
         }
@@ -118,6 +124,8 @@ pub enum Fault {
     Checksum,
     /// It says nothing of any partition.
     Empty,
+    /// It begins as programs write it, and ends before its last lines: the write was cut inside the sector.
+    Torn,
 }
 
 impl fmt::Display for Fault {
@@ -126,6 +134,7 @@ impl fmt::Display for Fault {
             Self::NotText => "no text",
             Self::Checksum => "wrong crc32",
             Self::Empty => "says nothing of any partition",
+            Self::Torn => "ends in the middle",
         })
     }
 }
@@ -159,6 +168,11 @@ impl Record {
     /// Reads a copy: its first 512 bytes, or all of a shorter file. Order, CRLF, spaces, empty lines
     /// and unknown keys do not matter.
     ///
+    /// A sector that was written in part, which some disks do, may end in the blanks of a shorter record. It
+    /// has no crc32 line then, and is not to be taken for one that a person edited: it begins with `sequence`,
+    /// as people's own lines do not, and lacks `restores`, the last line but one, or some of it. (If it has all
+    /// of that, it is the whole record.)
+    ///
     /// # Errors
     /// Why the copy is not valid.
     pub fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
@@ -171,12 +185,16 @@ impl Record {
         let mut stated = Vec::new();
         let mut digest = CRC.digest();
         let mut checksum = None;
-        for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_ascii).filter(|l| !l.is_empty()) {
+        let (mut first, mut whole) = (None, false);
+        for raw in text.trim_start_matches('\u{feff}').lines().filter(|l| !l.trim_ascii().is_empty()) {
+            let line = raw.trim_ascii();
             let (key, value) = line.split_once('=').map_or((line, ""), |(k, v)| (k.trim_ascii(), v.trim_ascii()));
             if key == "crc32" {
                 checksum = Some(value);
                 continue;
             }
+            first = first.or(Some(key));
+            whole |= key == "restores" && is_count(value) && !raw.ends_with(' ');
             digest.update(line.as_bytes());
             digest.update(b"\n");
             record.take(key, value, &mut stated);
@@ -185,12 +203,15 @@ impl Record {
         record.partitions.retain(|p| stated.contains(&p.name));
         if let Some(checksum) = checksum
             && u32::from_str_radix(checksum, 16) != Ok(digest.finalize())
+            && !seeded(Defect::TornRecordTaken)
         {
             return Err(Fault::Checksum);
         }
         match (record.partitions.is_empty(), checksum) {
             (true, _) => Err(Fault::Empty),
+            (false, None) if first == Some("sequence") && !whole => Err(Fault::Torn),
             (false, Some(_)) => Ok(Parsed::Valid(record)),
+            (false, None) if seeded(Defect::EditIgnored) => Err(Fault::Checksum),
             (false, None) => Ok(Parsed::Edited(record)),
         }
     }
@@ -242,7 +263,8 @@ impl Record {
 
     fn newest(copies: &[Parsed]) -> Self {
         let valid = || copies.iter().filter_map(|c| if let Parsed::Valid(r) = c { Some(r) } else { None });
-        let newest = valid().map(|r| r.sequence).max();
+        let newest = valid().map(|r| r.sequence);
+        let newest = if seeded(Defect::OldestWins) { newest.min() } else { newest.max() };
         let mut winners = valid().filter(|r| Some(r.sequence) == newest);
         let first = winners.next().cloned().unwrap_or_default();
         winners.fold(first, |a, b| a.worse(b))
@@ -370,6 +392,11 @@ impl Record {
         }
         file
     }
+}
+
+/// Whether this is a counter as programs write it.
+fn is_count(value: &str) -> bool {
+    value.len() <= 3 && value.parse::<u32>().is_ok() && (value == "0" || !value.starts_with('0'))
 }
 
 /// Where counters stop: far above any limit that logic.txt can ask for.

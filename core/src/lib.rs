@@ -18,6 +18,7 @@ extern crate alloc;
 pub mod bstate;
 pub mod bytes;
 pub mod cache;
+pub mod defects;
 pub mod disks;
 pub mod event;
 pub mod layout;

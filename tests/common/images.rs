@@ -201,7 +201,7 @@ pub fn build(folder: &Path, logic: &str) -> Arc<Vec<u8>> {
 
 /// A shipped logic.txt with other declarations.
 pub fn shipped(file: &str, declarations: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("iso/logic").join(file);
+    let path = Path::new("iso/logic").join(file);
     let shipped = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let steps = &shipped[shipped.find("\n202 ").expect("a shipped logic.txt begins with step 202")..];
     format!("logic 1\n{declarations}\n{steps}")

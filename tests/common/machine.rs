@@ -13,12 +13,13 @@ use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
 
 /// Sectors that are stored together.
-const PAGE: u64 = 128;
+pub const PAGE: u64 = 16;
 const PAGE_BYTES: usize = PAGE as usize * SECTOR;
 
-/// Sectors that read as zeros until they are written, so that a disk of any size costs nothing.
+/// Sectors that read as zeros until they are written, so that a disk of any size costs nothing; nor does a copy
+/// of one cost more than what is written on it.
 #[derive(Clone, Default)]
-pub struct Sectors(HashMap<u64, Vec<u8>>);
+pub struct Sectors(HashMap<u64, Arc<[u8; PAGE_BYTES]>>);
 
 impl Sectors {
     pub fn read(&self, at: u64, into: &mut [u8]) {
@@ -35,9 +36,15 @@ impl Sectors {
     pub fn write(&mut self, at: u64, data: &[u8]) {
         for (n, part) in data.chunks(SECTOR).enumerate() {
             let (page, from) = Self::place(at + n as u64);
-            let bytes = self.0.entry(page).or_insert_with(|| vec![0; PAGE_BYTES]);
+            let bytes = Arc::make_mut(self.0.entry(page).or_insert_with(|| Arc::new([0; PAGE_BYTES])));
             bytes[from..from + part.len()].copy_from_slice(part);
         }
+    }
+
+    /// The pages, each by its number, in no order, that are not the very same in `other`.
+    pub fn pages_unlike<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (u64, &'a [u8; PAGE_BYTES])> {
+        let unlike = |(n, page): &(&u64, &Arc<[u8; PAGE_BYTES]>)| other.0.get(n).is_none_or(|o| !Arc::ptr_eq(o, page));
+        self.0.iter().filter(unlike).map(|(n, page)| (*n, &**page))
     }
 
     fn place(sector: u64) -> (u64, usize) {
@@ -141,6 +148,15 @@ impl Cut {
     }
 }
 
+/// What a run did, in its order.
+#[derive(Clone, Debug)]
+pub enum Happened {
+    /// It said so, without the time.
+    Said(String),
+    /// It wrote this on disk `disk` from sector `at` on; whether the disk took it.
+    Wrote { disk: usize, at: u64, data: Vec<u8>, taken: bool },
+}
+
 /// The machine.
 #[derive(Clone, Default)]
 pub struct Pc {
@@ -161,6 +177,8 @@ pub struct Pc {
     /// Sectors of the first disk, and of the CD, that were read in this run.
     pub seen: BTreeSet<u64>,
     pub cd_seen: BTreeSet<u32>,
+    /// What happened in this run, if anybody wants to know.
+    pub happened: Option<Vec<Happened>>,
     pub cut: Option<Cut>,
     pub off: bool,
     /// Steps, counted from 0 in the order in which they are carried out, while which nothing can be read or
@@ -191,6 +209,9 @@ impl Pc {
         self.seen.clear();
         self.cd_seen.clear();
         self.asked.clear();
+        if let Some(happened) = &mut self.happened {
+            happened.clear();
+        }
         let mut memory: Box<[u8; BUFFER_BYTES]> =
             vec![0; BUFFER_BYTES].into_boxed_slice().try_into().expect("it has this length");
         knownstate_core::run(self, Buffers::new(&mut memory))
@@ -237,7 +258,8 @@ impl Machine for Pc {
             return Err(IoError::Status(0x10));
         }
         disk.sectors.read(at.0, into);
-        if number == 0 {
+        // Whoever has millions of starts does not ask for that as well.
+        if number == 0 && self.happened.is_none() {
             self.seen.extend(at.0..end);
         }
         Ok(())
@@ -256,7 +278,16 @@ impl Machine for Pc {
             self.off = true;
             return Err(IoError::Status(0x80));
         }
-        if disk.unwritable.range(at..end).next().is_some() {
+        let refused = disk.unwritable.range(at..end).next().is_some();
+        if let Some(happened) = &mut self.happened {
+            // Where a sector lies, each of them is a write of its own.
+            let lies = disk.lying.range(at..end).next().is_some();
+            for (n, part) in (0..).zip(data.chunks(if lies { SECTOR } else { data.len() })) {
+                let taken = !refused && !disk.lying.contains(&(at + n));
+                happened.push(Happened::Wrote { disk: number, at: at + n, data: part.to_vec(), taken });
+            }
+        }
+        if refused {
             return Err(IoError::Status(0x03));
         }
         for (sector, part) in (at..end).zip(data.chunks(SECTOR)) {
@@ -272,7 +303,9 @@ impl Machine for Pc {
         self.dead(())?;
         assert!(into.len().is_multiple_of(CD_SECTOR), "a CD read of {} bytes", into.len());
         let sectors = (into.len() / CD_SECTOR) as u32;
-        self.cd_seen.extend(at.0..at.0.saturating_add(sectors));
+        if self.happened.is_none() {
+            self.cd_seen.extend(at.0..at.0.saturating_add(sectors));
+        }
         if self.bad_cd_sectors.range(at.0..at.0.saturating_add(sectors)).next().is_some() {
             return Err(IoError::Status(0x11));
         }
@@ -307,6 +340,9 @@ impl Machine for Pc {
         if !self.off {
             self.lines.push(Line { millis: self.millis, event }.to_string());
             let line = event.to_string();
+            if let Some(happened) = &mut self.happened {
+                happened.push(Happened::Said(line.clone()));
+            }
             let measured = [" as sealed)", " as on the CD)"].iter().find_map(|by| line.strip_suffix(by));
             let amount = measured.and_then(|l| l.rsplit_once(", "));
             self.told.push(amount.map_or(line.clone(), |(before, _)| format!("{before})")));

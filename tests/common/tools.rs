@@ -33,14 +33,19 @@ pub fn must(program: &str, arguments: &[&str]) -> String {
     ran.out
 }
 
-/// Runs `knownstate`.
+/// Runs `knownstate`: cargo's own for its package's tests, else the one that `make host` has built.
 pub fn knownstate(arguments: &[&str]) -> Ran {
-    run(env!("CARGO_BIN_EXE_knownstate"), arguments)
+    run(KNOWNSTATE, arguments)
 }
+
+const KNOWNSTATE: &str = match option_env!("CARGO_BIN_EXE_knownstate") {
+    Some(path) => path,
+    None => "target/release/knownstate",
+};
 
 /// Runs `bstate`, which cargo puts beside `knownstate`.
 pub fn bstate(arguments: &[&str]) -> Ran {
-    let beside = PathBuf::from(env!("CARGO_BIN_EXE_knownstate")).with_file_name("bstate");
+    let beside = PathBuf::from(KNOWNSTATE).with_file_name("bstate");
     assert!(beside.exists(), "{} is missing: `cargo build --workspace` (with the same profile)", beside.display());
     run(text(&beside), arguments)
 }

@@ -6,6 +6,7 @@
 
 use alloc::vec;
 
+use crate::defects::{Defect, seeded};
 use crate::machine::{DiskId, IoError, Machine};
 use crate::media::filesystem::Volume;
 use crate::units::{Lba, Offset, SECTOR, SectorCount};
@@ -99,8 +100,12 @@ impl Region {
     ) -> Result<(), IoError> {
         let lba = self.place(at, data.len())?;
         let back = back.get_mut(..data.len()).ok_or(IoError::ReadBack)?;
-        machine.write_disk(&Write { disk: self.disk, at: lba, data })?;
-        if cfg!(feature = "bench-no-read-back") {
+        let written = machine.write_disk(&Write { disk: self.disk, at: lba, data });
+        if seeded(Defect::WriteErrorIgnored) {
+            return Ok(());
+        }
+        written?;
+        if cfg!(feature = "bench-no-read-back") || seeded(Defect::NoReadBack) {
             return Ok(());
         }
         machine.read_disk(self.disk, lba, back)?;

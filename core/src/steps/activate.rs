@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::ToString;
 
+use crate::defects::{Defect, seeded};
 use crate::logic::PartitionIndex;
 use crate::steps::{Context, Outcome};
 
@@ -21,6 +22,9 @@ impl Context<'_> {
         let entry = usize::from(declared.entry);
         if mbr.active() == Ok(entry) {
             return Ok("it was".to_string());
+        }
+        if seeded(Defect::FlagInTwoWrites) {
+            self.write_mbr(&claim, &mbr.with_active(4))?;
         }
         self.write_mbr(&claim, &mbr.with_active(entry))
     }

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::defects::{Defect, seeded};
 use crate::logic::{PartitionIndex, Step};
 use crate::machine::{IoError, Machine};
 use crate::media::ext::sign_superblock;
@@ -33,6 +34,8 @@ struct Healing<'t> {
     from_cd: usize,
     /// See [`Table::is_partial`].
     partial: bool,
+    /// Whether all but the filesystem's first sectors is still to come: then the boot sector gets no 55AA yet.
+    beginning: bool,
     /// The first ranges that could not be mended, and why; and how many there are in all.
     failed: Vec<String>,
     failures: usize,
@@ -60,8 +63,9 @@ impl Context<'_> {
         let table = self.image_of(partition);
         let image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
         let (entry, from_sibling, from_cd, failed, failures) = (None, 0, 0, Vec::new(), 0);
-        let partial = false;
-        let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, partial, failed, failures };
+        let (partial, beginning) = (false, false);
+        let mut healing =
+            Healing { target, sibling, image, entry, from_sibling, from_cd, partial, beginning, failed, failures };
         let mut damage = match found {
             Some(damage) => damage,
             None => {
@@ -108,7 +112,9 @@ impl Context<'_> {
             let Some(content) = self.buffers.both().0.get_mut(..entry.bytes()) else { return };
             let read = target.read(self.machine, Offset(entry.first), content);
             if read.is_err() || !entry.matches(content) {
+                healing.beginning = true;
                 let _ = self.mend(&entry, healing);
+                healing.beginning = false;
             }
         }
     }
@@ -152,6 +158,11 @@ impl Context<'_> {
         healing.partial = damage.seal.is_partial(self.machine);
         let begins = |entry: &&Entry| entry.first == 0;
         let boot_sector = damage.entries.iter().find(begins).copied();
+        if seeded(Defect::HealBootSectorFirst)
+            && let Some(entry) = &boot_sector
+        {
+            self.mend_or_note(entry, &damage.seal, healing);
+        }
         loop {
             let bytes = |entries: &[Entry]| entries.iter().map(|e| e.bytes() as u64).sum();
             let mut progress = Progress::begin(self.machine, step, name, bytes(&damage.entries));
@@ -211,11 +222,12 @@ impl Context<'_> {
 
     fn mend(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
         let mut why = Vec::new();
+        let unfinished = healing.beginning && entry.first == 0;
         if let Some((name, sibling)) = &healing.sibling {
             let sibling = sibling.as_ref().map_err(Clone::clone);
-            match sibling.and_then(|sibling| self.mend_from_sibling(entry, sibling, &healing.target)) {
+            match sibling.and_then(|sibling| self.mend_from_sibling(entry, sibling, &healing.target, unfinished)) {
                 Ok(()) => {
-                    healing.from_sibling += 1;
+                    healing.from_sibling += usize::from(!unfinished);
                     return Ok(());
                 }
                 Err(trouble) => why.push(format!("{name}: {trouble}")),
@@ -223,7 +235,7 @@ impl Context<'_> {
         }
         match self.mend_from_cd(entry, healing) {
             Ok(()) => {
-                healing.from_cd += 1;
+                healing.from_cd += usize::from(!unfinished);
                 return Ok(());
             }
             Err(trouble) => why.push(trouble),
@@ -231,17 +243,23 @@ impl Context<'_> {
         Err(why.join(", "))
     }
 
-    fn mend_from_sibling(&mut self, entry: &Entry, sibling: &Region, target: &Region) -> Result<(), String> {
+    fn mend_from_sibling(
+        &mut self,
+        entry: &Entry,
+        sibling: &Region,
+        target: &Region,
+        unfinished: bool,
+    ) -> Result<(), String> {
         let (input, output) = self.buffers.both();
         let (Some(content), Some(copy)) = (input.get_mut(..entry.bytes()), output.get_mut(..entry.bytes())) else {
             return Err("no memory".to_string());
         };
         sibling.read(self.machine, Offset(entry.first), content).map_err(|e| e.to_string())?;
         copy.copy_from_slice(content);
-        if !entry.matches(copy) {
+        if !entry.matches(copy) && !seeded(Defect::SiblingTrusted) {
             return Err("differs as well".to_string());
         }
-        put(self.machine, target, entry, content, copy).map_err(|e| e.to_string())
+        put(self.machine, target, entry, content, copy, unfinished).map_err(|e| e.to_string())
     }
 
     fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
@@ -261,8 +279,9 @@ impl Context<'_> {
             return Err("the CD's image is not what was sealed".to_string());
         };
         let (content, back) = self.buffers.chunk(self.machine, image, &wanted)?;
-        let written = put(self.machine, &healing.target, entry, content, back).map_err(|e| e.to_string());
-        if entry.kind == Kind::ExtSuperblockEnd {
+        let unfinished = healing.beginning && entry.first == 0;
+        let written = put(self.machine, &healing.target, entry, content, back, unfinished).map_err(|e| e.to_string());
+        if unfinished || entry.kind == Kind::ExtSuperblockEnd {
             self.buffers.forget();
         }
         written
@@ -326,13 +345,14 @@ fn next_protected(entries: &mut Cursor<'_>, machine: &mut dyn Machine) -> Result
     }
 }
 
-/// Writes a range that is what the seal says.
+/// Writes a range that is what the seal says; without the 55AA where it is `unfinished`.
 fn put(
     machine: &mut dyn Machine,
     target: &Region,
     entry: &Entry,
     content: &mut [u8],
     back: &mut [u8],
+    unfinished: bool,
 ) -> Result<(), IoError> {
     if matches!(entry.kind, Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
         fit_superblock(machine, target, entry, content)?;
@@ -342,7 +362,13 @@ fn put(
         && let Some((boot_sector, rest)) = content.split_at_mut_checked(SECTOR).filter(|(_, rest)| !rest.is_empty())
     {
         target.write_using(machine, Offset(1), rest, back)?;
+        if unfinished {
+            boot_sector[510..].fill(0);
+        }
         return target.write_using(machine, Offset(0), boot_sector, back);
+    }
+    if unfinished && let Some(signature) = content.get_mut(510..SECTOR) {
+        signature.fill(0);
     }
     target.write_using(machine, Offset(entry.first), content, back)
 }

@@ -16,6 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::bstate::{self, Record, State};
+use crate::defects::{Defect, seeded};
 use crate::disks::Claim;
 use crate::logic::{DiskIndex, PartitionIndex, Step};
 use crate::media::mbr::{self, Mbr};
@@ -52,6 +53,10 @@ impl Context<'_> {
         let images = self.images(&partitions)?;
         let mbr = self.new_mbr(disk, &claim)?;
         let before = self.announce(step, &partitions);
+        if seeded(Defect::MbrFirst) {
+            self.write_mbr(&claim, &mbr)?;
+            return self.restore(step, &images, &partitions);
+        }
         if let Err(why) = self.clear_table(&claim, &mbr) {
             // Nothing was destroyed yet, so nothing is to be remembered of it.
             self.take_back(before);
@@ -87,16 +92,27 @@ impl Context<'_> {
     #[inline(never)]
     fn restore(&mut self, step: &Step, images: &[Image], partitions: &[PartitionIndex]) -> Outcome {
         self.forget_damage();
-        let written = self.write_images(step, images)?;
         let homeless = images.iter().all(|image| image.table.header.state.is_none());
+        if seeded(Defect::StateFirst) {
+            let _ = self.settle(partitions, homeless);
+        }
+        let written = self.write_images(step, images)?;
+        if seeded(Defect::BootSectorBeforeState) {
+            self.write_boot_sectors(&written)?;
+        }
         let remark = self.settle(partitions, homeless)?;
+        self.write_boot_sectors(&written)?;
+        Ok(remark)
+    }
+
+    fn write_boot_sectors(&mut self, written: &[Written]) -> Result<(), String> {
         for written in written {
             for target in &written.targets {
                 let failed = |e| format!("{}, sector 0 of it: {e}", target.name);
                 target.region.write(self.machine, Offset(0), &written.boot_sector).map_err(failed)?;
             }
         }
-        Ok(remark)
+        Ok(())
     }
 
     /// A flow that goes round in a circle must not rewrite the same thing again and again.
@@ -117,7 +133,9 @@ impl Context<'_> {
         let states = self.states.as_mut()?;
         let before = states.known.then(|| states.record.clone());
         states.known = true;
-        states.record.restores = states.record.restores.saturating_add(1).min(bstate::MAX_COUNT);
+        if !seeded(Defect::RestoreNotCounted) {
+            states.record.restores = states.record.restores.saturating_add(1).min(bstate::MAX_COUNT);
+        }
         for &partition in partitions {
             let name = &self.program.partition(partition).name;
             if let Some(recorded) = states.record.get_mut(name) {
@@ -141,6 +159,9 @@ impl Context<'_> {
     /// caught by finding it elsewhere.
     #[inline(never)]
     fn clear_table(&mut self, claim: &Claim, mbr: &Mbr) -> Result<(), String> {
+        if seeded(Defect::TableKept) {
+            return Ok(());
+        }
         claim
             .mbr()
             .write(self.machine, Offset(0), &mbr::restoring(mbr))
@@ -202,14 +223,17 @@ impl Context<'_> {
             && let Some(first) = content.first_chunk_mut::<SECTOR>()
         {
             *boot_sector = *first;
-            first[510..].fill(0);
+            if !seeded(Defect::BootSectorFirst) {
+                first[510..].fill(0);
+            }
         }
         // The image's own record would say that there were no restores.
         let within = image.table.header.state.and_then(|at| at.0.checked_sub(run.first));
         // Counted in sectors first: in bytes it may not fit the 32 bits of the loader's words.
         let within = within.filter(|sectors| *sectors < u64::from(run.sectors));
         let state_at = within.map_or(usize::MAX, |sectors| sectors as usize * SECTOR);
-        if let Some(sector) = content.get_mut(state_at..).and_then(<[u8]>::first_chunk_mut::<SECTOR>) {
+        if !seeded(Defect::RecordFromImage)
+            && let Some(sector) = content.get_mut(state_at..).and_then(<[u8]>::first_chunk_mut::<SECTOR>) {
             *sector = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
         }
         for target in targets {

@@ -9,6 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::bstate::{self, BEFORE, Parsed, Record, State};
+use crate::defects::{Defect, seeded};
 use crate::event::Event;
 use crate::logic::{PartitionIndex, Program, Step, Verb};
 use crate::media::filesystem::Filesystem;
@@ -39,11 +40,17 @@ impl States {
     #[inline(never)]
     fn write(&mut self, context: &mut Context<'_>) -> Outcome {
         self.record.sequence = self.record.sequence.saturating_add(1);
+        if seeded(Defect::SequenceWraps) {
+            self.record.sequence %= 256;
+        }
         let sector = self.record.to_sector();
         let mut failed = Vec::new();
         for copy in &self.copies {
             if let Err(error) = copy.region.write(context.machine, copy.at, &sector) {
                 failed.push(format!("{}: {error}", copy.name));
+            }
+            if seeded(Defect::OneCopyIsEnough) {
+                break;
             }
         }
         if failed.len() == self.copies.len() {
@@ -77,13 +84,15 @@ impl Context<'_> {
         self.write_states()
     }
 
-    /// Finds the copies again where filesystems have been rewritten; the record is the one kept in memory.
+    /// Finds the copies again where filesystems have been rewritten; the record is the one kept in memory, and is
+    /// newer than any that comes to light now.
     pub(crate) fn find_copies_again(&mut self) {
         let Some(old) = self.states.take() else { return };
         self.load_states();
         if let (Some(states), true) = (&mut self.states, old.known) {
             states.stale |= old.stale || !states.known || states.record != old.record;
-            (states.record, states.known) = (old.record, true);
+            let sequence = states.record.sequence.max(old.record.sequence);
+            (states.record, states.known) = (Record { sequence, ..old.record }, true);
         }
     }
 
@@ -274,6 +283,9 @@ impl Context<'_> {
             {
                 recorded.why.clone_from(found);
             }
+        }
+        if seeded(Defect::DirtyNotWritten) && boot.is_some() {
+            return Ok(String::new());
         }
         self.write_states()
     }

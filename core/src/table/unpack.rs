@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::{CHUNK_BYTES, Entry, Place, Table};
+use crate::defects::{Defect, seeded};
 use crate::hash::hash;
 use crate::machine::Machine;
 use crate::units::{CD_SECTOR, SECTOR};
@@ -95,7 +96,7 @@ fn read<'i>(machine: &mut dyn Machine, image: &Table, place: Place, input: &'i m
     let whole = input.get_mut(..bytes.next_multiple_of(CD_SECTOR)).ok_or_else(too_long)?;
     image.read(machine, u64::from(place.at) * CD_SECTOR as u64, whole)?;
     let packed = &whole[..bytes];
-    if hash(0, packed) != place.hash {
+    if hash(0, packed) != place.hash && !seeded(Defect::PackTrusted) {
         return Err(damaged(image, place, "its hash is wrong"));
     }
     Ok(packed)

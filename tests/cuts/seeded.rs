@@ -1,0 +1,65 @@
+//! The detector is proved: each mistake that core can be made to make has to be found, by the rule that it breaks.
+
+use knownstate_core::defects::{Defect, seed};
+
+use crate::failing;
+use crate::scenarios::{self, Scenario};
+use crate::simulate;
+
+/// Each mistake, and the rules of which any has to find it.
+const CAUGHT_BY: [(Defect, &[&str]); 22] = [
+    (Defect::MbrFirst, &["order"]),
+    (Defect::TableKept, &["order"]),
+    (Defect::BootSectorFirst, &["order"]),
+    (Defect::BootSectorBeforeState, &["true"]),
+    (Defect::StateFirst, &["true"]),
+    (Defect::RestoreNotCounted, &["counted"]),
+    (Defect::RecordFromImage, &["record"]),
+    (Defect::NoReadBack, &["told"]),
+    (Defect::WriteErrorIgnored, &["told"]),
+    (Defect::OneCopyIsEnough, &["noted"]),
+    (Defect::DirtyNotWritten, &["noted"]),
+    (Defect::TornRecordTaken, &["merge"]),
+    (Defect::OldestWins, &["merge"]),
+    (Defect::BetterWins, &["merge"]),
+    (Defect::SequenceWraps, &["record"]),
+    (Defect::EditIgnored, &["merge"]),
+    (Defect::SiblingTrusted, &["approved"]),
+    (Defect::PackTrusted, &["approved"]),
+    (Defect::HealBootSectorFirst, &["order"]),
+    (Defect::FlagInTwoWrites, &["mbr"]),
+    (Defect::MarksOverlooked, &["up"]),
+    (Defect::RegionShifted, &["inside", "approved"]),
+];
+
+/// Makes the mistakes one by one; whether each was found by its rule, and nothing where none is made.
+pub fn all() -> bool {
+    assert_eq!(Defect::ALL, CAUGHT_BY.map(|(defect, _)| defect), "every mistake has its rule");
+    let scenarios = scenarios::all();
+    let mut good = true;
+    for (defect, wanted) in CAUGHT_BY {
+        seed(defect);
+        let found = caught(&scenarios, wanted);
+        seed(Defect::None);
+        match &found {
+            Some((rule, place)) => println!("{defect:?}: caught by `{rule}` ({place})"),
+            None => println!("FAILED {defect:?} is not caught by {wanted:?}"),
+        }
+        good &= found.is_some();
+    }
+    println!("seeded defects: {}, caught: {}", CAUGHT_BY.len(), if good { "all" } else { "not all" });
+    good
+}
+
+/// The first place where one of the rules is broken.
+fn caught(scenarios: &[Scenario], wanted: &[&'static str]) -> Option<(&'static str, String)> {
+    let right = |rule: &'static str| wanted.contains(&rule).then_some(rule);
+    for scenario in scenarios {
+        let found = simulate::one(scenario, 1);
+        if let Some((place, rule)) = found.failures.iter().find_map(|(place, broken)| Some((place, right(broken.rule)?))) {
+            return Some((rule, place.clone()));
+        }
+    }
+    let failing = failing::sweep(scenarios);
+    failing.failures.into_iter().find_map(|(place, broken)| Some((right(broken.rule)?, place)))
+}
