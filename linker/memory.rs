@@ -16,6 +16,8 @@ pub const BIOS_SCRATCH_END: u32 = 0x1400;
 pub const BOOT_INFO: u32 = 0x1400;
 /// stage1's buffer for one CD sector while it looks for stage2.
 pub const STAGE1_BUFFER: u32 = 0x1800;
+/// How often the machine was restarted by a program error: see stage2/src/restarts.rs.
+pub const RESTARTS: u32 = 0x3000;
 /// The lowest address of the stack for real-mode code, 11 KiB.
 pub const REAL_STACK_LIMIT: u32 = 0x4400;
 /// Its first address; grows down. Not right below stage1: what is written on a page that holds code costs
@@ -38,8 +40,6 @@ pub const TASKS: u32 = 0x1_D000;
 pub const LAST_STACK_LIMIT: u32 = 0x1_D100;
 /// Its first address; grows down.
 pub const LAST_STACK_TOP: u32 = 0x1_F000;
-/// How often the machine was restarted by a program error: see stage2/src/restarts.rs.
-pub const RESTARTS: u32 = 0x1_F000;
 /// Where stage1 puts stage2, and the real-mode segment of stage2's 16-bit part.
 pub const STAGE2: u32 = 0x2_0000;
 /// End of the room for stage2's code, data and bss. From here up to the stack there is nothing, not even

@@ -19,6 +19,8 @@ mod console;
 mod cpu;
 mod disks;
 mod drive;
+#[cfg(feature = "faults")]
+mod faults;
 mod handoff;
 mod heap;
 mod machine;
@@ -83,6 +85,8 @@ extern "C" fn stage2_main() -> ! {
     // unpacked.
     let (bounce, buffers) = unsafe { (Bounce::take(), bounce::buffers()) };
     let mut machine = Bios::new(BootInfo::take(), bounce);
+    #[cfg(feature = "faults")]
+    faults::arm(&mut machine);
     let ending = run(&mut machine, Buffers::new(buffers));
     obey(&mut machine, found, ending)
 }
