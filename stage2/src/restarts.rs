@@ -2,8 +2,8 @@
 //! most machines. On a disk or in the clock's memory it would have to be written, and nothing is to be.
 //!
 //! In conventional memory, because that is there on every machine, whatever is wrong with address line 20 or
-//! with what lies above it; and low in it: SeaBIOS clears 7000h to 90000h before it boots (src/boot.c), and what
-//! unpack themselves at a reset do so above 10000h. Where firmware uses or tests that memory all the same the
+//! with what lies above it; and low in it: SeaBIOS clears 7000h to 90000h before it boots (src/boot.c), and a
+//! BIOS that unpacks itself does so above 10000h. Where firmware uses or tests that memory all the same the
 //! count is lost, which the check tells, and the next one is the first.
 
 use crate::memory::RESTARTS;

@@ -125,7 +125,8 @@ pub(super) fn call_raw(interrupt: u8, regs: &Regs) -> Regs {
         (FRAME as *mut Frame).write_volatile(frame);
         s2_bios_call().read_volatile()
     };
-    if !canary_lives() {
+    // Not again while that is being told, which takes calls too.
+    if !canary_lives() && !panic::has_begun() {
         die(format_args!("the stack overflowed in INT {interrupt:02X}h"));
     }
     out
