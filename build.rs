@@ -3,6 +3,7 @@
 //!
 //! - `loader.bin`: stage1, 2048 bytes, then stage2; sums filled in, the id still zeros
 //! - `mbr.bin`: 440 bytes
+//! - `loader.lines`: which function and line an address of stage2 is
 //! - `loader.elf`, `loader.map`: the same with symbols and addresses, for debugging
 //!
 //! Environment: KNOWNSTATE_LOADER_CARGO and KNOWNSTATE_LOADER_RUSTC name another toolchain for it,
@@ -26,6 +27,10 @@ mod memory {
 
 mod pack {
     include!("linker/pack.rs");
+}
+
+mod lines {
+    include!("linker/lines.rs");
 }
 
 /// See [`memory`].
@@ -59,6 +64,9 @@ fn main() {
     let elf = fs::read(&elf).unwrap_or_else(|error| fail(&format!("{}: {error}", elf.display())));
     write(&out.join("mbr.bin"), &segment(&elf, memory::MBR_COPY));
     write(&out.join("loader.bin"), &loader(&elf));
+    let program = u64::from(memory::STAGE2)..u64::from(memory::STAGE2_END);
+    let lines = lines::lines(&out.join("loader.elf"), program);
+    write(&out.join("loader.lines"), lines.unwrap_or_else(|error| fail(&format!("loader.elf: {error}"))).as_bytes());
 }
 
 /// Stands in for rustc. Cargo derives the names of our two crates from paths (core's directory, the

@@ -16,6 +16,8 @@ pub const BIOS_SCRATCH_END: u32 = 0x1400;
 pub const BOOT_INFO: u32 = 0x1400;
 /// stage1's buffer for one CD sector while it looks for stage2.
 pub const STAGE1_BUFFER: u32 = 0x1800;
+/// How often the machine was restarted by a program error: see stage2/src/restarts.rs.
+pub const RESTARTS: u32 = 0x3000;
 /// The lowest address of the stack for real-mode code, 11 KiB.
 pub const REAL_STACK_LIMIT: u32 = 0x4400;
 /// Its first address; grows down. Not right below stage1: what is written on a page that holds code costs
@@ -29,10 +31,20 @@ pub const STAGE1_BYTES: u32 = 2048;
 pub const BOUNCE: u32 = 0x1_0000;
 /// The largest transfer of one call, in bytes: larger ones fail on some firmware.
 pub const BOUNCE_BYTES: u32 = 0x8000;
+/// The page directory, the tables of the first 8 MiB, and those of what is asked for beyond: a page each.
+pub const PAGES: u32 = 0x1_8000;
+/// What the processor keeps of a task (80386 manual, section 7.1): of the program, and of the one that tells
+/// of a double fault, 128 bytes each.
+pub const TASKS: u32 = 0x1_D000;
+/// The lowest address of the stack on which the loader's own end is told.
+pub const LAST_STACK_LIMIT: u32 = 0x1_D100;
+/// Its first address; grows down.
+pub const LAST_STACK_TOP: u32 = 0x1_F000;
 /// Where stage1 puts stage2, and the real-mode segment of stage2's 16-bit part.
 pub const STAGE2: u32 = 0x2_0000;
-/// End of the room for stage2's code, data and bss.
-pub const STAGE2_END: u32 = 0x5_0000;
+/// End of the room for stage2's code, data and bss. From here up to the stack there is nothing, not even
+/// memory: whoever overflows the stack meets that before anything of ours.
+pub const STAGE2_END: u32 = 0x4_8000;
 /// The lowest address of the protected-mode stack.
 pub const STACK_LIMIT: u32 = 0x5_0000;
 /// Its first address, 64 KiB above; grows down.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use knownstate_core::bstate::{self, Parsed, Record};
 use knownstate_core::logic::{self, Program};
 use knownstate_core::media::boot_sector;
@@ -42,6 +42,30 @@ pub fn run(path: &Path) -> Result<bool> {
         return Ok(partition(&mut volume));
     }
     disk(path, &mut volume)
+}
+
+/// Prints what the loader on a CD has at an address that it told of; whether that is known.
+///
+/// # Errors
+/// When the file is no ISO with a loader.
+pub fn at(path: &Path, address: u32) -> Result<bool> {
+    let mut machine = IsoFile::open(path)?;
+    let cd = Iso::open(&mut machine).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    let read = cd.read_file(&mut machine, crate::iso::LOADER, 1 << 20);
+    let loader = read.map_err(|error| anyhow!("{}: {}: {error}", path.display(), crate::iso::LOADER))?;
+    if !loader::is_ours(&loader) {
+        println!("the loader on this CD is another than this tool's; ask the `knownstate` that made the CD");
+        return Ok(false);
+    }
+    let places = loader::places(address);
+    match places.split_first() {
+        None => println!("{address:08X} is in no function of the loader"),
+        Some((place, callers)) => {
+            println!("{address:08X} {place}");
+            callers.iter().for_each(|caller| println!("    in   {caller}"));
+        }
+    }
+    Ok(!places.is_empty())
 }
 
 fn iso(machine: &mut IsoFile, cd: &Iso) -> Result<bool> {

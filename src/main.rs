@@ -73,7 +73,15 @@ enum Command {
     Inspect {
         /// The file; it is only read
         file: PathBuf,
+        /// Say what the loader on an ISO has at an address (hexadecimal) that it told of when it failed
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        at: Option<u32>,
     },
+}
+
+/// As the loader writes it.
+fn address(text: &str) -> Result<u32, std::num::ParseIntError> {
+    u32::from_str_radix(text.trim_start_matches("0x"), 16)
 }
 
 /// Exit codes: 0 done, 1 the answer is no, 2 wrong usage or input.
@@ -88,7 +96,8 @@ fn main() -> ExitCode {
         }
         Command::Simulate(options) => simulate::run(&options),
         Command::Provision(options) => provision::run(&options),
-        Command::Inspect { file } => inspect::run(&file),
+        Command::Inspect { file, at: None } => inspect::run(&file),
+        Command::Inspect { file, at: Some(address) } => inspect::at(&file, address),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

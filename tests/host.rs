@@ -331,6 +331,29 @@ fn another_logic_txt_needs_no_build() {
 }
 
 #[test]
+fn inspect_knows_where_in_the_loader_an_address_is() {
+    let maker = Maker::new();
+    let mut bytes = maker.extracted();
+    let at = |address: &str| {
+        let ran = knownstate(&["inspect", text(&maker.file("cd.iso")), "--at", address]);
+        (ran.code, ran.out)
+    };
+    // linker/memory.rs: where stage2 begins, and where stage1 is.
+    assert_eq!(at("00020000"), (0, "00020000 stage2_entry\n".into()));
+    assert_eq!(at("0x7c00"), (1, "00007C00 is in no function of the loader\n".into()));
+    assert_eq!(at("a place").0, 2);
+    let lines: String = (0x2_1000..0x2_4000).step_by(512).map(|address| at(&format!("{address:X}")).1).collect();
+    assert!(lines.contains("knownstate_stage2::") && lines.contains(" at stage2/src/"), "{lines}");
+    // The loader of another version.
+    let loader = fs::read(maker.file("cd/loader.bin")).unwrap();
+    let begin = bytes.windows(64).position(|window| window == &loader[4096..4160]).unwrap();
+    bytes[begin] ^= 1;
+    fs::write(maker.file("cd.iso"), bytes).unwrap();
+    let (code, said) = at("00020000");
+    assert!(code == 1 && said.contains("another than this tool's"), "{said}");
+}
+
+#[test]
 fn inspect_says_what_a_file_is() {
     let maker = Maker::new();
     let iso = maker.extracted();

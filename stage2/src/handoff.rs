@@ -5,6 +5,7 @@ use crate::console;
 use crate::machine::Bios;
 use crate::memory::{BOOT_SECTOR, MBR_COPY};
 use crate::port::{inb, outb};
+use crate::restarts::Restarts;
 use crate::watchdog;
 use knownstate_core::machine::HandOff;
 use knownstate_core::units::SECTOR;
@@ -41,6 +42,7 @@ pub fn jump(machine: &Bios, found: Found, to: &HandOff) -> ! {
     }
     console::close();
     watchdog::last_ping();
+    Restarts::forget();
     place(MBR_COPY, &to.mbr);
     place(BOOT_SECTOR, &to.boot_sector);
     let drive = to.drive;

@@ -71,6 +71,8 @@ impl Machine for Bios {
     }
 
     fn write_disk(&mut self, write: &Write<'_>) -> Result<(), IoError> {
+        #[cfg(feature = "faults")]
+        crate::faults::before_write();
         let (disk, bounce) = self.disk(write.disk())?;
         disk.write(bounce, write.at().0, write.data())
     }

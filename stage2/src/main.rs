@@ -19,14 +19,18 @@ mod console;
 mod cpu;
 mod disks;
 mod drive;
+#[cfg(feature = "faults")]
+mod faults;
 mod handoff;
 mod heap;
 mod machine;
 mod memory;
+mod pages;
 mod panic;
 mod pci;
 mod port;
 mod power;
+mod restarts;
 mod screen;
 #[cfg(feature = "selftest")]
 mod selftest;
@@ -44,6 +48,7 @@ use knownstate_core::table::unpack::Buffers;
 use machine::Bios;
 use memory::{BUFFERS, BUFFERS_BYTES, bda};
 use panic::die;
+use restarts::Restarts;
 
 #[cfg(not(feature = "selftest"))]
 use knownstate_core::run;
@@ -57,12 +62,15 @@ const HOLD_MILLIS: u64 = 10_000;
 
 /// Called once by `thunk.s`, in protected mode, on the protected-mode stack, with .bss cleared.
 extern "C" fn stage2_main() -> ! {
-    thunk::lay_canaries();
     cpu::catch_exceptions();
+    thunk::lay_canary();
     let found = Found::take();
     let a20_is_on = a20::switch_on();
     clock::start();
     console::open();
+    if let Some(Restarts { times, at, .. }) = Restarts::found() {
+        console::line(format_args!("Knownstate: restart {times} after an error at {at:08X}"));
+    }
     if !a20_is_on {
         die(format_args!("address line 20 cannot be switched on"));
     }
@@ -77,6 +85,8 @@ extern "C" fn stage2_main() -> ! {
     // unpacked.
     let (bounce, buffers) = unsafe { (Bounce::take(), bounce::buffers()) };
     let mut machine = Bios::new(BootInfo::take(), bounce);
+    #[cfg(feature = "faults")]
+    faults::arm(&mut machine);
     let ending = run(&mut machine, Buffers::new(buffers));
     obey(&mut machine, found, ending)
 }

@@ -6,11 +6,26 @@ use crate::bios::thunk::call;
 use crate::memory::set_bda;
 use crate::{clock, console, cpu};
 
-/// Resets the machine. From the politest way to the last one, which can't fail.
+/// The BIOS data area's word by which firmware knows after a reset what kind of start is wanted, and the
+/// value for one that leaves the memory as it is (IBM AT technical reference, BIOS listing).
+const RESET_FLAG: u32 = 0x72;
+/// See [`RESET_FLAG`].
+const WARM: u16 = 0x1234;
+
+/// Resets the machine for a cold start: the firmware is to look at its hardware anew.
 pub fn restart() -> ! {
+    reset(0)
+}
+
+/// Resets the machine for a warm start: what is counted in memory is to be there afterwards.
+pub fn restart_warm() -> ! {
+    reset(WARM)
+}
+
+/// From the politest way to the last one, which can't fail.
+fn reset(flag: u16) -> ! {
     console::flush();
-    // A cold start: the firmware is to look at its hardware anew.
-    set_bda(0x72, 0_u16);
+    set_bda(RESET_FLAG, flag);
     if let Some(table) = Fadt::find() {
         table.reset();
         clock::wait(50);

@@ -3,6 +3,7 @@
 
 mod both;
 mod disk;
+mod end;
 mod guest;
 mod monitor;
 mod shelf;

@@ -3,9 +3,12 @@
 use super::a20;
 use super::regs::Regs;
 use crate::console;
-use crate::cpu::{EXCEPTION_TABLE, exception};
-use crate::memory::{BOOT_SECTOR, PACKED, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_LIMIT, STACK_TOP, STAGE2, peek};
-use crate::panic::die;
+use crate::cpu::{self, EXCEPTION_TABLE};
+use crate::memory::{
+    BOOT_SECTOR, LAST_STACK_TOP, PACKED, PAGES, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_TOP, STAGE2, TASKS, peek,
+};
+use crate::pages;
+use crate::panic::{self, die};
 use crate::watchdog;
 use core::arch::global_asm;
 use x86_64::registers::control::Cr0Flags;
@@ -27,6 +30,11 @@ const fn real_mode(flat: DescriptorFlags, base: u32) -> u64 {
     flat.difference(wide).bits() | (base as u64) << 16
 }
 
+/// A 32-bit task that is not busy, present, ring 0, of 104 bytes (80386 manual, section 7.2).
+const fn task(base: u32) -> u64 {
+    0x0000_8900_0000_0067 | (base as u64) << 16
+}
+
 global_asm!(
     include_str!("thunk.s"),
     stage2 = const STAGE2,
@@ -35,15 +43,22 @@ global_asm!(
     boot_sector = const BOOT_SECTOR,
     packed = const PACKED,
     packed_bytes = const PACKED_BYTES,
+    pages = const PAGES,
+    last_stack_top = const LAST_STACK_TOP,
+    cr0_pg = const Cr0Flags::PAGING.bits() as u32,
     cr0_pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
     frame = const FRAME,
     code32 = const DescriptorFlags::KERNEL_CODE32.bits(),
     data32 = const DescriptorFlags::KERNEL_DATA.bits(),
     code16 = const real_mode(DescriptorFlags::KERNEL_CODE32, STAGE2),
     data16 = const real_mode(DescriptorFlags::KERNEL_DATA, 0),
+    task = const task(TASKS),
+    last_task = const task(TASKS + 128),
     idt = sym EXCEPTION_TABLE,
     main = sym crate::stage2_main,
-    exception = sym exception,
+    exception = sym cpu::exception,
+    double_fault = sym cpu::double_fault,
+    page_in = sym pages::page_in,
     options(att_syntax)
 );
 
@@ -69,27 +84,32 @@ unsafe extern "C" {
     fn s2_hand_off(drive: u32, table_entry: u32) -> !;
 }
 
-/// What stands at the low end of both stacks as long as none has overflowed.
+/// What stands at the low end of the real-mode stack as long as it has not overflowed. The other one has
+/// [`crate::pages`] for that; with those the BIOS could not run.
 const CANARY: u32 = 0x4B53_7461;
 
-/// Marks the ends of the stacks.
-pub fn lay_canaries() {
-    for end in [REAL_STACK_LIMIT, STACK_LIMIT] {
-        // SAFETY: the memory map gives both addresses to the stacks, whose lowest words they are.
-        unsafe { (end as *mut u32).write_volatile(CANARY) }
-    }
+/// Marks the end of the stack.
+pub fn lay_canary() {
+    // SAFETY: the memory map gives this address to the stack, whose lowest word it is.
+    unsafe { (REAL_STACK_LIMIT as *mut u32).write_volatile(CANARY) }
 }
 
-/// Whether no stack has overflowed: a BIOS that needs more than ours would corrupt what lies below.
-fn canaries_live() -> bool {
-    [REAL_STACK_LIMIT, STACK_LIMIT].iter().all(|&end| {
-        // SAFETY: as in `lay_canaries`.
-        unsafe { (end as *const u32).read_volatile() == CANARY }
-    })
+/// Whether the stack has not overflowed: a BIOS that needs more than ours would corrupt what lies below.
+fn canary_lives() -> bool {
+    // SAFETY: as in `lay_canary`.
+    unsafe { (REAL_STACK_LIMIT as *const u32).read_volatile() == CANARY }
 }
+
+/// The BIOS's disk services.
+const DISK: u8 = 0x13;
 
 /// Calls the BIOS without looking at A20 afterwards, for those who are switching it.
 pub(super) fn call_raw(interrupt: u8, regs: &Regs) -> Regs {
+    // All that is ever written to a disk goes by here, and after the program has failed nothing more does.
+    // Carry is set, as at each call's begin: the service has failed.
+    if interrupt == DISK && panic::has_begun() {
+        return *regs;
+    }
     // INT clears the interrupt flag (80386 manual, INT): the handler decides when it is on again.
     let entry = regs.eflags & !INTERRUPTS;
     // SAFETY: the interrupt vectors are memory on every PC.
@@ -105,8 +125,9 @@ pub(super) fn call_raw(interrupt: u8, regs: &Regs) -> Regs {
         (FRAME as *mut Frame).write_volatile(frame);
         s2_bios_call().read_volatile()
     };
-    if !canaries_live() {
-        die(format_args!("a stack overflowed in INT {interrupt:02X}h"));
+    // Not again while that is being told, which takes calls too.
+    if !canary_lives() && !panic::has_begun() {
+        die(format_args!("the stack overflowed in INT {interrupt:02X}h"));
     }
     out
 }

@@ -6,6 +6,7 @@
 
 .set S2_IMAGE_SEGMENT, {stage2} / 16
 .set S2_CR0_PE, {cr0_pe}
+.set S2_CR0_PG, {cr0_pg}
 
 .section .stage2.real, "awx"
 .code16
@@ -115,6 +116,11 @@ s2_unpack:
 # Switches to real mode and goes on at \label, with DS = CS, SS:ESP the real-mode stack. EBX, ESI, EDI
 # and EBP must have been saved.
 .macro s2_to_real label
+    mov %cr0, %eax
+    and $~S2_CR0_PG, %eax
+    mov %eax, %cr0
+    xor %eax, %eax
+    mov %eax, %cr3                      # as it was; and the processor forgets the pages
     lidtl s2_real_idtr
     ljmp $0x18, $(s2_down\@ - s2_image)
 .code16
@@ -186,12 +192,25 @@ s2_back:
     mov %eax, %ss
     mov s2_saved_esp, %esp
     lidtl s2_idtr
+    call s2_pages
     mov %esi, %eax
     pop %ebp
     pop %edi
     pop %esi
     pop %ebx
     ret
+
+# void s2_pages(void): paging on, with the tables that stage2/src/pages.rs has laid. Every page that there is
+# stands at its own address.
+.globl s2_pages
+s2_pages:
+    mov ${pages}, %eax
+    mov %eax, %cr3
+    mov %cr0, %eax
+    or $S2_CR0_PG, %eax
+    mov %eax, %cr0
+    jmp 1f                              # nothing fetched before (80386 manual, section 10.4.4)
+1:  ret
 
 # void s2_hand_off(u32 drive, u32 table_entry): jumps to the boot sector at 0000:7C00.
 .globl s2_hand_off
@@ -227,24 +246,44 @@ s2_leave:
     ljmp $0, ${boot_sector}
 .code32
 
-# Exceptions: all 32 vectors print and restart, but the non-maskable interrupt, which chipsets send for
-# their own purposes and which is nothing to us.
+# Exceptions: all vectors print and restart, but the non-maskable interrupt, which chipsets send for their own
+# purposes and which is nothing to us, and the page fault where a page only has to be found. They change to a
+# stack of their own, since the one that they find may be full. Then a page fault can't even be pushed, and the
+# processor tells of that, a double fault, by a task that has a stack of its own (80386 manual, section 9.8.8).
 .macro s2_vector number
 s2_vector_\number:
     push $\number
     jmp s2_exception
 .endm
-.irp number, 0,1,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+.irp number, 0,1,3,4,5,6,7,9,10,11,12,13,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
     s2_vector \number
 .endr
 s2_vector_2:
     iretl
+s2_vector_14:
+    pushal
+    cld
+    mov %cr2, %eax
+    push %eax
+    call {page_in}
+    pop %ecx
+    test %al, %al
+    popal
+    jz 1f
+    add $4, %esp                        # the error code
+    iretl
+1:  push $14
 s2_exception:
     cld
     mov %esp, %eax
+    mov ${last_stack_top}, %esp
     push %eax                           # where the vector, and what the processor pushed, stand
     call {exception}
-1:  jmp 1b
+s2_vector_8:                            # here the task begins
+    clts                                # the change of tasks set this flag, and NT
+    pushl $2
+    popfl
+    call {double_fault}
 
 .balign 4
 .globl s2_vectors
@@ -259,6 +298,8 @@ s2_gdt:
     .quad {data32}
     .quad {code16}
     .quad {data16}
+    .quad {task}
+    .quad {last_task}
 s2_gdt_end:
 
 .balign 4
