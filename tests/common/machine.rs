@@ -16,9 +16,9 @@ use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
 const PAGE: u64 = 128;
 const PAGE_BYTES: usize = PAGE as usize * SECTOR;
 
-/// Sectors that read as zeros until they are written, so that a disk of any size costs nothing.
+/// Sectors that read as zeros until they are written, so that a disk of any size costs nothing; nor does a copy.
 #[derive(Clone, Default)]
-pub struct Sectors(HashMap<u64, Vec<u8>>);
+pub struct Sectors(HashMap<u64, Arc<Vec<u8>>>);
 
 impl Sectors {
     pub fn read(&self, at: u64, into: &mut [u8]) {
@@ -35,9 +35,15 @@ impl Sectors {
     pub fn write(&mut self, at: u64, data: &[u8]) {
         for (n, part) in data.chunks(SECTOR).enumerate() {
             let (page, from) = Self::place(at + n as u64);
-            let bytes = self.0.entry(page).or_insert_with(|| vec![0; PAGE_BYTES]);
+            let bytes = Arc::make_mut(self.0.entry(page).or_insert_with(|| Arc::new(vec![0; PAGE_BYTES])));
             bytes[from..from + part.len()].copy_from_slice(part);
         }
+    }
+
+    /// Whether nothing was written since `copy` was made, or the other way round.
+    pub fn is_untouched(&self, copy: &Self) -> bool {
+        let same = |(page, bytes): (&u64, &Arc<Vec<u8>>)| copy.0.get(page).is_some_and(|b| Arc::ptr_eq(b, bytes));
+        self.0.len() == copy.0.len() && self.0.iter().all(same)
     }
 
     fn place(sector: u64) -> (u64, usize) {
@@ -89,6 +95,16 @@ impl Disk {
         let mut whole = self.bytes(first..first + (skip + data.len()).div_ceil(SECTOR) as u64);
         whole[skip..skip + data.len()].copy_from_slice(data);
         self.sectors.write(first, &whole);
+    }
+
+    /// A disk from such a file; what is zeros there is not stored.
+    pub fn load(drive: u8, path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        let mut disk = Self::blank(drive, (bytes.len() / SECTOR) as u64);
+        for (n, page) in bytes.chunks(PAGE_BYTES).enumerate().filter(|(_, page)| page.iter().any(|&b| b != 0)) {
+            disk.sectors.write(n as u64 * PAGE, page);
+        }
+        disk
     }
 
     /// The disk as a file, for tools that are not this project's.
