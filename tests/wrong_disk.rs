@@ -20,7 +20,7 @@ use common::{record, tools};
 /// How much larger than the declared disk the larger ones are.
 const LARGER: u64 = 2048;
 
-const STATES: [State; 18] = [
+const STATES: [State; 19] = [
     State::Good,
     State::Blank,
     State::MbrZeroed,
@@ -39,6 +39,7 @@ const STATES: [State; 18] = [
     State::GapUnreadable,
     State::TailUnreadable,
     State::Locked,
+    State::Clipped,
 ];
 
 /// What lies in the machine.
@@ -58,11 +59,11 @@ enum Thing {
 
 impl Thing {
     fn seen(self, state: State, declared: Declared) -> Seen {
-        let plain = Seen { big: false, medium: false, marked: false, unclear: false, mbr: None };
+        let plain = Seen { big: false, never: false, marked: false, unclear: false, mbr: None };
         match self {
             Self::Target => state.seen(declared),
             Self::Other(other) => other.seen(),
-            Self::Medium => Seen { medium: true, ..plain },
+            Self::Medium => Seen { never: true, ..plain },
             Self::Clone => State::Good.seen(declared),
             Self::Resigned => Seen { mbr: Some((true, OTHER_SIGNATURE)), ..plain },
             Self::Dead => Seen { unclear: true, ..plain },
@@ -191,6 +192,7 @@ fn target(set: &Set, state: State) -> Disk {
             disk.unreadable.extend([sectors - 1]);
         }
         State::Locked => disk.info.writable = false,
+        State::Clipped => disk.info.sectors -= 1,
     }
     match state {
         State::Blank => Disk::blank(0x80, sectors),
@@ -259,6 +261,8 @@ fn combinations(all: bool) -> Vec<Combination> {
 fn is_taken_for_it(combination: &Combination, taken: Thing) -> bool {
     let (state, declared) = (STATES[combination.state], DECLARED[combination.declared]);
     match taken {
+        // The target is of another size, so it is another disk.
+        _ if state == State::Clipped => true,
         // The declared table, and the signature where one is declared: nothing tells it from the target.
         Thing::Clone => {
             let target = state.seen(declared);

@@ -47,6 +47,8 @@ pub enum State {
     TailUnreadable,
     /// Its BIOS can't write it.
     Locked,
+    /// Its bus reports another size, a sector less.
+    Clipped,
 }
 
 pub const DECLARED: [Declared; 6] = [
@@ -60,9 +62,10 @@ pub const DECLARED: [Declared; 6] = [
 
 /// As much as the rules ask about a disk.
 pub struct Seen {
-    /// Of the declared size, or larger; the medium is no disk at all.
+    /// Larger than declared.
     pub big: bool,
-    pub medium: bool,
+    /// The boot medium, or of a size that nothing declares.
+    pub never: bool,
     pub marked: bool,
     /// It can't be looked at, or can't be written.
     pub unclear: bool,
@@ -93,14 +96,14 @@ impl State {
             _ => Some((true, ours)),
         };
         let unclear = matches!(self, Self::HeadUnreadable | Self::TailUnreadable | Self::Locked);
-        Seen { big: false, medium: false, marked: false, unclear, mbr }
+        Seen { big: false, never: self == Self::Clipped, marked: false, unclear, mbr }
     }
 }
 
 /// SPEC section 4, `disk`; docs/LOGIC.md: a disk that can't be looked at, or has the declared table with
 /// another signature, could be the one, and nothing else is taken for it that has neither table nor signature.
 pub fn rule(seen: &[Seen], declared: Declared) -> Rule {
-    let fits = |s: &Seen| !s.medium && (declared.at_least || !s.big);
+    let fits = |s: &Seen| !s.never && (declared.at_least || !s.big);
     let mut could: Vec<usize> = (0..seen.len()).filter(|&n| fits(&seen[n]) && !seen[n].marked).collect();
     let other_signature = |n: usize| declared.signature && seen[n].mbr.is_some_and(|(_, s)| s != SIGNATURE);
     could.retain(|&n| seen[n].unclear || !other_signature(n) || seen[n].mbr.is_some_and(|(map, _)| map));
@@ -127,6 +130,6 @@ impl Other {
     /// What the rules ask about it.
     pub fn seen(self) -> Seen {
         let mbr = self.has_table().then_some((false, OTHER_SIGNATURE));
-        Seen { big: self.is_big(), medium: false, marked: self.is_marked(), unclear: false, mbr }
+        Seen { big: self.is_big(), never: false, marked: self.is_marked(), unclear: false, mbr }
     }
 }

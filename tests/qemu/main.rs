@@ -2,12 +2,15 @@
 //! disk looked at afterwards with mtools, fsck and sfdisk.
 
 mod both;
+#[path = "../common/mod.rs"]
+mod common;
 mod disk;
 mod guest;
 mod monitor;
 mod shelf;
 mod watch;
 mod watchdog;
+mod wrong_disk;
 
 use std::fs;
 use std::io::{Read, Write};
