@@ -128,7 +128,7 @@ fn a_boot_sector_is_no_mbr_with_an_empty_table() {
         }
         disk.poke(510, &[0x55, 0xAA]);
         let why = found(&declared, vec![disk]).unwrap_err();
-        assert!(why.contains(&format!("drive 80 carries a")) && why.contains(owner), "{why}");
+        assert!(why.contains("drive 80 carries a") && why.contains(owner), "{why}");
     }
     let mut ours = with_mbr(0x80, 7, 0, 0, 0);
     ours.poke(0, &[0xFA; 100]);
