@@ -5,6 +5,8 @@
 #   make test    every test there is on this machine
 #   make bench   what it costs, against floors and others; BENCH=handoff|restore|verify|heal|growth runs
 #                a part, TRACE=1 shows every BIOS call of a hand-off, PROFILE=1 whose instructions it takes
+#   make wrong-disk  every order of up to four disks with every state of the target, in memory and on QEMU:
+#                hours; `make test` runs a choice of them
 #   make docs    draws every iso/logic/NAME.txt into docs/logic/NAME.svg
 #   make iso     the demo's CD alone: target/knownstate.iso
 #   make lint    formatting and clippy, as CI wants them
@@ -27,7 +29,7 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test run-tests run-bench run-lint bench docs draw iso lint setup host appliance appliance-ext4 clean
+.PHONY: run test run-tests wrong-disk run-wrong-disk run-bench run-lint bench docs draw iso lint setup host appliance appliance-ext4 clean
 .DELETE_ON_ERROR:
 
 run:
@@ -45,6 +47,14 @@ test:
 run-tests:
 	$(CARGO) test --workspace --release
 	$(CARGO) run --release -p knownstate-cuts
+
+wrong-disk:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory run-wrong-disk
+
+run-wrong-disk:
+	WRONG_DISK=all $(CARGO) test --release --test wrong_disk -- --nocapture
+	WRONG_DISK=all $(CARGO) test --release --test qemu wrong_disk -- --nocapture
 
 bench:
 	@./setup.sh bench

@@ -27,6 +27,7 @@ need_file /usr/lib/syslinux/modules/bios/ldlinux.c32 syslinux-common
 need_file /usr/share/seabios/bios.bin seabios
 if [ "$1" = test ]; then
     need extlinux extlinux; need sfdisk fdisk; need python3 python3; need dot graphviz
+    need sgdisk gdisk; need pvcreate lvm2; need mkntfs ntfs-3g
 fi
 
 if [ "$1" = bench ]; then

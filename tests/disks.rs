@@ -81,6 +81,87 @@ fn of_equal_disks_none_matches_unless_the_signature_decides() {
     }
 }
 
+/// The right one may be the one that nobody can look at: the other one would be overwritten.
+#[test]
+fn a_disk_that_cannot_be_looked_at_could_be_the_declared_one() {
+    let plain = format!("disk d sectors {SIZE}\npartition P on d start 2048 sectors 100 type 83");
+    let signed = plain.replace(&format!("sectors {SIZE}"), &format!("sectors {SIZE} signature 12345678"));
+    let ours = |drive| with_mbr(drive, 0x1234_5678, 0x83, 2048, 100);
+    let resigned = |drive| with_mbr(drive, 0x0BAD_CAFE, 0x83, 2048, 100);
+    let unreadable = |sector| {
+        let mut disk = blank(0x80);
+        disk.unreadable.extend([0, sector]);
+        disk
+    };
+    let mut locked = blank(0x80);
+    locked.info.writable = false;
+    let (dead, end) = (unreadable(1), unreadable(SIZE - 1));
+    let status = "can't be searched for marks: BIOS status 10";
+    let table = [
+        ("unreadable and blank", &plain, vec![dead.clone(), blank(0x81)], format!("81, 80 ({status})")),
+        ("its end unreadable", &plain, vec![end.clone(), blank(0x81)], format!("81, 80 ({status})")),
+        ("not writable", &plain, vec![locked, blank(0x81)], "81, 80 (can't be written by this BIOS)".into()),
+        ("signed", &signed, vec![dead.clone(), blank(0x81)], format!("81, 80 ({status})")),
+        ("resigned", &signed, vec![resigned(0x80), blank(0x81)], "81, 80 (has signature 0BADCAFE)".into()),
+    ];
+    for (name, declared, disks, drives) in table {
+        assert_eq!(found(declared, disks), Err(format!("2 disks could be d: drives {drives}")), "{name}");
+    }
+    // It does not keep a disk from being known that has the declared table or signature to show.
+    assert_eq!(found(&plain, vec![dead.clone(), ours(0x81)]), Ok(0x81));
+    assert_eq!(found(&signed, vec![end, ours(0x81)]), Ok(0x81));
+    assert_eq!(found(&signed, vec![resigned(0x80), ours(0x81)]), Ok(0x81));
+    assert_eq!(found(&plain, vec![dead]), Err(format!("no disk is d: drive 80 {status}")));
+}
+
+/// Boot sectors of filesystems end in 55AA, and where a table would be there are zeros.
+#[test]
+fn a_boot_sector_is_no_mbr_with_an_empty_table() {
+    let declared = format!("disk d sectors {SIZE}\npartition P on d start 2048 sectors 100 type 83");
+    for (owner, oem) in [("FAT", b"mkfs.fat"), ("NTFS", b"NTFS    "), ("exFAT", b"EXFAT   ")] {
+        let mut disk = blank(0x80);
+        disk.poke(0, &[0xEB, 0x3C, 0x90]);
+        disk.poke(3, oem);
+        if owner == "FAT" {
+            disk.poke(11, &[0, 2, 4]);
+            disk.poke(21, &[0xF8]);
+        }
+        disk.poke(510, &[0x55, 0xAA]);
+        let why = found(&declared, vec![disk]).unwrap_err();
+        assert!(why.contains("drive 80 carries a") && why.contains(owner), "{why}");
+    }
+    let mut ours = with_mbr(0x80, 7, 0, 0, 0);
+    ours.poke(0, &[0xFA; 100]);
+    assert_eq!(found(&declared, vec![ours]), Ok(0x80), "boot code and an empty table");
+}
+
+/// Linux and Windows put partitions into an extended one, each with a table of its own.
+#[test]
+fn a_mark_in_a_logical_partition_counts() {
+    let declared = format!("disk d sectors {SIZE}\npartition P on d start 64 sectors 100 type 83");
+    let mut disk = with_mbr(0x80, 1, 0x05, 2048, 60_000);
+    let mut entry = |table: u64, n: u64, kind: u8, start: u32, sectors: u32| {
+        let at = table * 512 + 446 + 16 * n;
+        disk.poke(at + 4, &[kind]);
+        disk.poke(at + 8, &[start.to_le_bytes(), sectors.to_le_bytes()].concat());
+        disk.poke(table * 512 + 510, &[0x55, 0xAA]);
+    };
+    entry(2048, 0, 0x83, 63, 1000);
+    entry(2048, 1, 0x05, 2000, 3000);
+    entry(4048, 0, 0x83, 63, 2900);
+    assert_eq!(found(&declared, vec![disk.clone()]), Ok(0x80));
+    let mut lvm = disk.clone();
+    lvm.poke((4048 + 63) * 512 + 512, b"LABELONE");
+    assert_eq!(found(&declared, vec![lvm]), Err("no disk is d: drive 80 carries LVM".into()));
+    // A chain that leads back, or off the disk, ends all the same.
+    for next in [0_u32, 2000, u32::MAX] {
+        let mut round = disk.clone();
+        round.poke(4048 * 512 + 462 + 4, &[5]);
+        round.poke(4048 * 512 + 462 + 8, &[next.to_le_bytes(), 9_u32.to_le_bytes()].concat());
+        assert_eq!(found(&declared, vec![round]), Ok(0x80), "the next table is at {next}");
+    }
+}
+
 #[test]
 fn one_drive_is_never_two_declared_disks() {
     let both = format!("disk a sectors {SIZE}\ndisk b sectors 1000..");
@@ -96,11 +177,14 @@ fn marks(sectors: u64) -> Vec<(&'static str, u64, Vec<u8>)> {
     vec![
         ("GPT", 512, b"EFI PART".to_vec()),
         ("GPT", last, b"EFI PART".to_vec()),
+        // Of a disk that was partitioned behind an adapter with sectors of 4 KiB.
+        ("GPT", 4096, b"EFI PART".to_vec()),
         ("LVM", 0, b"LABELONE".to_vec()),
         ("LVM", 512, b"LABELONE".to_vec()),
         ("LVM", 1024, b"LABELONE".to_vec()),
         ("LVM", 1536, b"LABELONE".to_vec()),
         ("BitLocker", 3, b"-FVE-FS-".to_vec()),
+        ("BitLocker", 424, b"\x3B\xD6\x67\x49\x29\x2E\xD8\x4A\x83\x99\xF6\xA3\x39\xE3\xD0\x01".to_vec()),
         ("LUKS", 0, b"LUKS\xBA\xBE".to_vec()),
         ("RAID", 0, md()),
         ("RAID", 4096, md()),
@@ -110,6 +194,10 @@ fn marks(sectors: u64) -> Vec<(&'static str, u64, Vec<u8>)> {
         ("ZFS", 128 << 10, uberblock.to_le_bytes().to_vec()),
         ("ZFS", (128 << 10) + 5 * 1024, uberblock.to_be_bytes().to_vec()),
         ("ZFS", (256 << 10) - 1024, uberblock.to_le_bytes().to_vec()),
+        // The second label, and the two at the end, which count in whole labels.
+        ("ZFS", (384 << 10) + 1024, uberblock.to_le_bytes().to_vec()),
+        ("ZFS", (sectors / 512 * 512 - 768) * 512, uberblock.to_le_bytes().to_vec()),
+        ("ZFS", (sectors / 512 * 512 - 2) * 512, uberblock.to_be_bytes().to_vec()),
         ("dynamic disk", 6 * 512, b"PRIVHEAD".to_vec()),
         ("ISO 9660", 16 * 2048 + 1, b"CD001".to_vec()),
         ("DDF RAID", last, vec![0xDE, 0x11, 0xDE, 0x11]),
@@ -140,13 +228,8 @@ fn a_disk_with_a_foreign_mark_never_matches() {
 #[test]
 fn a_disk_with_a_foreign_mark_in_a_listed_partition_never_matches() {
     let declared = format!("disk d sectors {SIZE}");
-    let tails = ["DDF RAID", "Intel RAID"];
     let partition = 600;
     for (owner, at, mark) in marks(20_000) {
-        // What stands at a volume's end is only looked for at the disk's.
-        if at > 1 << 20 || tails.contains(&owner) {
-            continue;
-        }
         let mut disk = with_mbr(0x80, 1, 0x83, partition, 20_000);
         disk.poke(u64::from(partition) * 512 + at, &mark);
         let why = format!("no disk is d: drive 80 carries {owner}");

@@ -3,6 +3,9 @@
 //! A BIOS numbers disks anew at every start, so a number says nothing. A disk is known by its size,
 //! by not being the boot medium, by not carrying anybody else's marks, and, where logic.txt gives
 //! one, by its signature. Only what is found here can be written: a [`Claim`] is the proof.
+//!
+//! A disk of the declared size that can't be looked at is one that could be it: another one is taken for it
+//! only if it has the declared table or signature to show.
 
 use alloc::format;
 use alloc::string::String;
@@ -80,41 +83,67 @@ pub fn could_be(
 ) -> Result<bool, String> {
     let info = machine.disks().get(drive.0).copied().ok_or_else(|| String::from("no disk found"))?;
     match look(machine, program, wanted, drive, info) {
-        Look::Matches { lost_signature, .. } => Ok(lost_signature),
-        Look::Differs(why) => Err(why),
+        Look::Matches(found) => Ok(found.lost_signature),
+        Look::Unclear(why) | Look::Differs(why) => Err(why),
     }
 }
 
 /// What a look at one drive came to.
 enum Look {
-    /// It could be the declared disk; whether its MBR is destroyed, so that its signature is lost.
-    Matches { claim: Claim, lost_signature: bool },
+    /// It could be the declared disk, and written.
+    Matches(Found),
+    /// It could be the declared disk, but must not be written; why, for the log.
+    Unclear(String),
     /// It can't be; why, for the log.
     Differs(String),
+}
+
+/// A drive that could be the declared disk.
+struct Found {
+    claim: Claim,
+    /// Whether its MBR is destroyed, so that its signature is lost.
+    lost_signature: bool,
+    /// Whether its table is the declared one.
+    has_map: bool,
 }
 
 #[inline(never)]
 fn find_alone(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex) -> Result<Claim, String> {
     let disk = program.disk(wanted);
     let mut matching = Vec::new();
+    let mut unclear = Vec::new();
     let mut reasons = Vec::new();
     for (n, info) in machine.disks().into_iter().enumerate() {
-        match look(machine, program, wanted, DiskId(n), info) {
-            Look::Matches { claim, lost_signature } => matching.push((claim, lost_signature)),
-            Look::Differs(why) => reasons.push(format!("drive {:02X} {why}", info.drive)),
-        }
+        let why = match look(machine, program, wanted, DiskId(n), info) {
+            Look::Matches(found) => {
+                matching.push(found);
+                continue;
+            }
+            Look::Unclear(why) => {
+                unclear.push(format!("{:02X} ({why})", info.drive));
+                why
+            }
+            Look::Differs(why) => why,
+        };
+        reasons.push(format!("drive {:02X} {why}", info.drive));
     }
     // A disk that has the declared signature is preferred to those that lost theirs.
-    if disk.signature.is_some() && matching.iter().any(|&(_, lost)| !lost) {
-        matching.retain(|&(_, lost)| !lost);
+    let signed = disk.signature.is_some() && matching.iter().any(|found| !found.lost_signature);
+    if signed {
+        matching.retain(|found| !found.lost_signature);
     }
-    match (matching.as_slice(), reasons.is_empty()) {
-        ([(claim, _)], _) => Ok(*claim),
-        ([], true) => Err(String::from("no disk found")),
-        ([], false) => Err(format!("no disk is {}: {}", disk.name, reasons.join(", "))),
-        (several, _) => {
-            let drives: Vec<String> = several.iter().map(|(c, _)| format!("{:02X}", c.drive())).collect();
-            Err(format!("{} disks could be {}: drives {}", several.len(), disk.name, drives.join(", ")))
+    // Where the one that matches has nothing to show for it, the one that can't be looked at may be the right one.
+    if signed || matching.iter().any(|found| found.has_map) {
+        unclear.clear();
+    }
+    match (matching.as_slice(), unclear.is_empty(), reasons.is_empty()) {
+        ([found], true, _) => Ok(found.claim),
+        ([], _, true) => Err(String::from("no disk found")),
+        ([], _, false) => Err(format!("no disk is {}: {}", disk.name, reasons.join(", "))),
+        (several, ..) => {
+            let mut drives: Vec<String> = several.iter().map(|f| format!("{:02X}", f.claim.drive())).collect();
+            drives.append(&mut unclear);
+            Err(format!("{} disks could be {}: drives {}", drives.len(), disk.name, drives.join(", ")))
         }
     }
 }
@@ -122,20 +151,20 @@ fn find_alone(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex) -
 #[inline(never)]
 fn look(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex, id: DiskId, info: DiskInfo) -> Look {
     let disk = program.disk(wanted);
-    let differs = |why: &str| Look::Differs(String::from(why));
+    let unclear = |why: &str| Look::Unclear(String::from(why));
     if info.boot_medium {
-        return differs("is the boot medium");
+        return Look::Differs(String::from("is the boot medium"));
     }
     if !fits(disk.sectors, info.sectors) {
         return Look::Differs(format!("has {} sectors", info.sectors));
     }
     if !info.writable {
-        return differs("can't be written by this BIOS");
+        return unclear("can't be written by this BIOS");
     }
     // Of a disk whose table is ours, the sectors behind the MBR don't have to be readable.
     let head = foreign::read_head(machine, id, Lba(0), foreign::QUICK_HEAD_SECTORS.min(info.sectors))
         .or_else(|_| foreign::read_head(machine, id, Lba(0), 1));
-    let Ok(head) = head else { return differs("can't be read") };
+    let Ok(head) = head else { return unclear("can't be read") };
     if let Some(owner) = foreign::owner_of_head(&head).filter(|_| !seeded(Defect::MarksOverlooked)) {
         return Look::Differs(format!("carries {owner}"));
     }
@@ -146,19 +175,22 @@ fn look(machine: &mut dyn Machine, program: &Program, wanted: DiskIndex, id: Dis
     // The rest of the disk is searched for marks only when the table is not ours already: on the
     // good path, one read is all that a start costs.
     let map = program.map(wanted);
-    if !mbr.is_some_and(|mbr| mbr.has_map(&map)) {
+    let has_map = mbr.is_some_and(|mbr| mbr.has_map(&map));
+    if !has_map {
         match foreign::owner(machine, id, info.sectors, mbr.as_ref(), &map) {
             Ok(None) => {}
             Ok(Some(_)) if seeded(Defect::MarksOverlooked) => {}
             Ok(Some(owner)) => return Look::Differs(format!("carries {owner}")),
-            Err(error) => return Look::Differs(format!("can't be searched for marks: {error}")),
+            Err(error) => return Look::Unclear(format!("can't be searched for marks: {error}")),
         }
     }
     match (disk.signature, mbr) {
         (Some(wanted), Some(mbr)) if mbr.disk_signature() != wanted => {
-            Look::Differs(format!("has signature {:08X}", mbr.disk_signature()))
+            let why = format!("has signature {:08X}", mbr.disk_signature());
+            // The declared table with another signature may be the right disk, damaged in four bytes, or a copy.
+            if has_map { Look::Unclear(why) } else { Look::Differs(why) }
         }
-        (_, mbr) => Look::Matches { claim: Claim { id, info }, lost_signature: mbr.is_none() },
+        (_, mbr) => Look::Matches(Found { claim: Claim { id, info }, lost_signature: mbr.is_none(), has_map }),
     }
 }
 

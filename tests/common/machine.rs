@@ -47,6 +47,11 @@ impl Sectors {
         self.0.iter().filter(unlike).map(|(n, page)| (*n, &**page))
     }
 
+    /// Whether nothing was written since `copy` was made, or the other way round.
+    pub fn is_untouched(&self, copy: &Self) -> bool {
+        self.0.len() == copy.0.len() && self.pages_unlike(copy).next().is_none()
+    }
+
     fn place(sector: u64) -> (u64, usize) {
         (sector / PAGE, (sector % PAGE) as usize * SECTOR)
     }
@@ -96,6 +101,16 @@ impl Disk {
         let mut whole = self.bytes(first..first + (skip + data.len()).div_ceil(SECTOR) as u64);
         whole[skip..skip + data.len()].copy_from_slice(data);
         self.sectors.write(first, &whole);
+    }
+
+    /// A disk from such a file; what is zeros there is not stored.
+    pub fn load(drive: u8, path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        let mut disk = Self::blank(drive, (bytes.len() / SECTOR) as u64);
+        for (n, page) in bytes.chunks(PAGE_BYTES).enumerate().filter(|(_, page)| page.iter().any(|&b| b != 0)) {
+            disk.sectors.write(n as u64 * PAGE, page);
+        }
+        disk
     }
 
     /// The disk as a file, for tools that are not this project's.

@@ -5,6 +5,8 @@ pub mod devices;
 pub mod hostile;
 pub mod images;
 pub mod machine;
+pub mod others;
 pub mod record;
+pub mod rules;
 pub mod seals;
 pub mod tools;

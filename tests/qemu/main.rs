@@ -2,6 +2,8 @@
 //! disk looked at afterwards with mtools, fsck and sfdisk.
 
 mod both;
+#[path = "../common/mod.rs"]
+mod common;
 mod disk;
 mod end;
 mod guest;
@@ -9,6 +11,7 @@ mod monitor;
 mod shelf;
 mod watch;
 mod watchdog;
+mod wrong_disk;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -22,6 +22,8 @@ struct Mark {
 const HEAD: &[Mark] = &[
     // UEFI 2.10 section 5.3.2: the GPT header stands in LBA 1.
     Mark { owner: "GPT", at: 512, bytes: b"EFI PART" },
+    // The same on a disk that was partitioned behind an adapter with sectors of 4 KiB.
+    Mark { owner: "GPT", at: 4096, bytes: b"EFI PART" },
     // LVM2 lib/label: in one of the first four sectors.
     Mark { owner: "LVM", at: 0, bytes: b"LABELONE" },
     Mark { owner: "LVM", at: 512, bytes: b"LABELONE" },
@@ -29,6 +31,9 @@ const HEAD: &[Mark] = &[
     Mark { owner: "LVM", at: 1536, bytes: b"LABELONE" },
     // BitLocker: the OEM field of the boot sector.
     Mark { owner: "BitLocker", at: 3, bytes: b"-FVE-FS-" },
+    // BitLocker To Go looks like FAT but for this identifier (libbde, "BitLocker Drive Encryption format",
+    // section 3.2: 4967D63B-2E29-4AD8-8399-F6A339E3D001).
+    Mark { owner: "BitLocker", at: 424, bytes: b"\x3B\xD6\x67\x49\x29\x2E\xD8\x4A\x83\x99\xF6\xA3\x39\xE3\xD0\x01" },
     // LUKS 1 and 2: cryptsetup docs/on-disk-format.pdf.
     Mark { owner: "LUKS", at: 0, bytes: b"LUKS\xBA\xBE" },
     // Linux md, version 1.1 at 0 and version 1.2 at 4 KiB (kernel md_p.h: MD_SB_MAGIC).
@@ -57,8 +62,11 @@ const WHOLE_DISK_SECTORS: u64 = 129;
 
 /// How much of a volume's beginning [`HEAD`] looks at, in sectors: up to and with ISO 9660's.
 const HEAD_SECTORS: u64 = 65;
-/// ZFS on-disk format 1.3: label 0's uberblock array stands at 128 KiB, 128 slots of 1 KiB.
-const UBERBLOCKS: u64 = 128 * 1024 / 512;
+/// ZFS on-disk format 1.3, section 1.2: labels of 256 KiB, two at the beginning and two at the end of a
+/// volume, whose length counts in whole labels.
+const LABEL: u64 = 256 * 1024 / 512;
+/// In each label, the uberblock array stands at 128 KiB, 128 slots of 1 KiB.
+const UBERBLOCKS: u64 = LABEL / 2;
 /// ZFS: the uberblock's magic, in either byte order.
 const UBERBLOCK_MAGIC: u64 = 0x00BA_B10C;
 
@@ -88,9 +96,8 @@ fn owner_of_whole_disk(machine: &mut dyn Machine, disk: DiskId, sectors: u64) ->
     Ok(if fat { Some("a FAT filesystem") } else { owner_by(WHOLE_DISK, &head) })
 }
 
-/// Whose the disk is, if anything on it says so: its beginning, its end, and the beginning of what
-/// its partition table lists, but for what `map` declares to be there. For a disk whose MBR is not the
-/// declared one.
+/// Whose the disk is, if anything on it says so: its beginning, its end, and the same of what its partition
+/// table lists, but for what `map` declares to be there. For a disk whose MBR is not the declared one.
 ///
 /// # Errors
 /// When a place that has to be looked at can't be read.
@@ -104,28 +111,76 @@ pub fn owner(
     if let Some(owner) = owner_of_volume(machine, disk, Lba(0), sectors)? {
         return Ok(Some(owner));
     }
-    if mbr.is_none()
+    // The boot sectors of FAT, exFAT and NTFS look like an MBR whose table is empty.
+    let entries = mbr.map(Mbr::entries).unwrap_or_default();
+    if entries.iter().all(|entry| entry.kind == 0)
         && let Some(owner) = owner_of_whole_disk(machine, disk, sectors)?
     {
         return Ok(Some(owner));
     }
-    if let Some(owner) = owner_of_tail(machine, disk, sectors)? {
-        return Ok(Some(owner));
-    }
-    for entry in
-        mbr.map(Mbr::entries).unwrap_or_default().iter().filter(|e| e.kind != 0 && !map.iter().any(|m| m.is_same(e)))
-    {
-        if let Some(&(_, owner)) = KINDS.iter().find(|(kind, _)| *kind == entry.kind) {
+    for entry in entries.iter().filter(|entry| !map.iter().any(|m| m.is_same(entry))) {
+        if let Some(owner) = owner_of_entry(machine, disk, Lba(0), entry, sectors)? {
             return Ok(Some(owner));
         }
-        let (start, length) = (Lba(u64::from(entry.start)), u64::from(entry.sectors));
-        if let Some(owner) = owner_of_volume(machine, disk, start, length)? {
+        if EXTENDED.contains(&entry.kind)
+            && let Some(owner) = owner_of_logical(machine, disk, Lba(u64::from(entry.start)), sectors)?
+        {
             return Ok(Some(owner));
         }
     }
     Ok(None)
 }
 
+/// The partition types of an extended partition, which holds a chain of tables.
+const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
+/// As many tables of a chain are followed: Linux numbers no more partitions of a disk than these.
+const CHAIN: usize = 60;
+
+/// Follows the chain that begins at `base`: each table's first entry is a partition, counted from the table on,
+/// and the second is where the next table stands, counted from `base` on.
+#[inline(never)]
+fn owner_of_logical(
+    machine: &mut dyn Machine,
+    disk: DiskId,
+    base: Lba,
+    sectors: u64,
+) -> Result<Option<&'static str>, IoError> {
+    let mut at = base;
+    for _ in 0..CHAIN {
+        let mut sector = [0; SECTOR];
+        machine.read_disk(disk, at, &mut sector)?;
+        let Ok(table) = Mbr::parse(&sector, sectors) else { break };
+        let [partition, next, ..] = table.entries();
+        if let Some(owner) = owner_of_entry(machine, disk, at, &partition, sectors)? {
+            return Ok(Some(owner));
+        }
+        at = Lba(base.0 + u64::from(next.start));
+        if next.kind == 0 || at.0 >= sectors {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Whose a listed partition is, whose place counts from `base` on; nobody's if it is not on the disk.
+fn owner_of_entry(
+    machine: &mut dyn Machine,
+    disk: DiskId,
+    base: Lba,
+    entry: &Entry,
+    sectors: u64,
+) -> Result<Option<&'static str>, IoError> {
+    let (start, length) = (base.0 + u64::from(entry.start), u64::from(entry.sectors));
+    if entry.kind == 0 || start + length > sectors {
+        return Ok(None);
+    }
+    match KINDS.iter().find(|(kind, _)| *kind == entry.kind) {
+        Some(&(_, owner)) => Ok(Some(owner)),
+        None => owner_of_volume(machine, disk, Lba(start), length),
+    }
+}
+
+/// Whose a disk or a partition is, by its beginning and its end.
 #[inline(never)]
 fn owner_of_volume(
     machine: &mut dyn Machine,
@@ -137,20 +192,31 @@ fn owner_of_volume(
     if let Some(owner) = owner_of_head(&head) {
         return Ok(Some(owner));
     }
-    // A volume that ends before has none, and what follows may be past the end of the disk.
-    let sectors = 256.min(length.saturating_sub(UBERBLOCKS));
-    if sectors == 0 {
-        return Ok(None);
+    if has_uberblock(machine, disk, start, length / LABEL * LABEL)? {
+        return Ok(Some("ZFS"));
     }
-    // 128 slots of 1 KiB; larger slots begin at multiples of these. The magic stands in the writer's
-    // byte order.
-    let mut slots = vec![0; sectors as usize * SECTOR];
-    machine.read_disk(disk, Lba(start.0 + UBERBLOCKS), &mut slots)?;
-    let zfs = slots
-        .chunks(1024)
-        .map(|slot| u64_split(slot, 0, 4))
-        .any(|magic| magic == UBERBLOCK_MAGIC || magic.swap_bytes() == UBERBLOCK_MAGIC);
-    Ok(zfs.then_some("ZFS"))
+    owner_of_tail(machine, disk, start, length)
+}
+
+/// Whether a label of ZFS stands on a volume of so many sectors, a whole number of labels. Any of the four
+/// will do: a pool is found by the last when the beginning was wiped.
+fn has_uberblock(machine: &mut dyn Machine, disk: DiskId, start: Lba, length: u64) -> Result<bool, IoError> {
+    // Larger slots begin at multiples of 1 KiB too. The magic stands in the writer's byte order.
+    let magic = |slot: &[u8]| {
+        let magic = u64_split(slot, 0, 4);
+        magic == UBERBLOCK_MAGIC || magic.swap_bytes() == UBERBLOCK_MAGIC
+    };
+    let mut slots = vec![0; UBERBLOCKS as usize * SECTOR];
+    for label in [0, LABEL, length.saturating_sub(2 * LABEL), length.saturating_sub(LABEL)] {
+        // A volume that ends before has none, and what follows may be past the end of the disk.
+        if label + LABEL <= length {
+            machine.read_disk(disk, Lba(start.0 + label + UBERBLOCKS), &mut slots)?;
+            if slots.chunks(1024).any(magic) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Reads the first `sectors` sectors from `start` on. The first of them may be unreadable and then
@@ -171,14 +237,19 @@ pub fn read_head(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u
     Ok(head)
 }
 
-/// The end of the disk: GPT's second header (UEFI 2.10 section 5.3.2, last sector), SNIA DDF's anchor
+/// The end of a volume: GPT's second header (UEFI 2.10 section 5.3.2, last sector), SNIA DDF's anchor
 /// (2.0 section 5, last sector), Intel RAID (Linux mdadm super-intel.c, last sector but one), and
 /// Linux md versions 1.0 (8 KiB before the end) and 0.90 (the last whole 64 KiB).
 #[inline(never)]
-fn owner_of_tail(machine: &mut dyn Machine, disk: DiskId, sectors: u64) -> Result<Option<&'static str>, IoError> {
+fn owner_of_tail(
+    machine: &mut dyn Machine,
+    disk: DiskId,
+    start: Lba,
+    sectors: u64,
+) -> Result<Option<&'static str>, IoError> {
     let first = (sectors / 128 * 128).saturating_sub(128);
     let mut tail = vec![0; (sectors - first) as usize * SECTOR];
-    machine.read_disk(disk, Lba(first), &mut tail)?;
+    machine.read_disk(disk, Lba(start.0 + first), &mut tail)?;
     let byte_of = |sector: u64| (sector.saturating_sub(first)) as usize * SECTOR;
     let begins = |sector: u64, mark: &[u8]| {
         let at = byte_of(sector);
