@@ -3,9 +3,12 @@
 
 mod both;
 mod disk;
+mod faults;
 mod guest;
 mod monitor;
+mod prefixes;
 mod shelf;
+mod small;
 mod watch;
 mod watchdog;
 
