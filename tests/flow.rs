@@ -369,6 +369,20 @@ fn a_whole_copy_boots_where_the_mbr_cannot_be_repaired() {
     }
 }
 
+/// One copy is better than none.
+#[test]
+fn a_place_that_cannot_be_written_leaves_the_other_copy() {
+    let default = set().with_shipped("default.txt");
+    for (bad, entry) in [(2048, 2), (2048 + 30, 2), (18432, 1), (18432 + 2, 1)] {
+        let mut pc = set().blank();
+        pc.cd = default.iso.clone();
+        pc.disks[0].unwritable.insert(bad);
+        assert_eq!(word(&pc.start()), "restart", "sector {bad}: {:#?}", pc.lines);
+        assert!(pc.log().iter().any(|line| line.starts_with("260 restore system = failed (P")), "sector {bad}");
+        assert_eq!(word(&pc.start()), format!("hand-off 80 entry {entry}"), "sector {bad}: {:#?}", pc.lines);
+    }
+}
+
 #[test]
 fn a_hand_off_carries_the_table_and_a_boot_sector_that_knows_its_place() {
     for (p1, entry, start) in [("OK", 0, 2048_u32), ("Dirty", 1, 18432)] {
