@@ -369,11 +369,11 @@ fn a_whole_copy_boots_where_the_mbr_cannot_be_repaired() {
     }
 }
 
-/// One copy is better than none.
+/// One copy is better than none. (Sector 30 of P1 is not sealed, so that a heal does without it.)
 #[test]
 fn a_place_that_cannot_be_written_leaves_the_other_copy() {
     let default = set().with_shipped("default.txt");
-    for (bad, entry) in [(2048, 2), (2048 + 30, 2), (18432, 1), (18432 + 2, 1)] {
+    for (bad, entry) in [(2048, 2), (2048 + 30, 1), (18432, 1), (18432 + 2, 1)] {
         let mut pc = set().blank();
         pc.cd = default.iso.clone();
         pc.disks[0].unwritable.insert(bad);
