@@ -336,6 +336,54 @@ fn states_that_cannot_be_written_are_told_and_do_not_keep_the_machine_down() {
 }
 
 #[test]
+fn a_write_that_is_lost_once_is_done_again() {
+    let mut pc = with_states("OK", "OK");
+    pc.disks[0].losing.extend([set().state_at(0), set().state_at(1)]);
+    expect("states", &mut pc, P1_BOOTS, "hand-off 80 entry 1");
+    expect_state("states", &pc, "P1=Dirty P2=OK booting=P1");
+    let mut pc = set().blank();
+    pc.disks[0].losing.extend([0, 2048, 2048 + 30, 18432 + 2]);
+    assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
+    assert_eq!(word(&pc.start()), "hand-off 80 entry 1", "{:#?}", pc.lines);
+}
+
+/// Two good copies, and a sector 0 that can't be read or written, or boot code that the CD does not give.
+#[test]
+fn a_whole_copy_boots_where_the_mbr_cannot_be_repaired() {
+    let default = set().with_shipped("default.txt");
+    let bad: [(&str, fn(&mut Pc)); 3] = [
+        ("unreadable", |pc| pc.disks[0].unreadable.extend([0])),
+        ("gone", |pc| pc.disks[0].poke(0, &[0; SECTOR])),
+        ("not on the CD", |pc| {
+            let bytes = pc.cd.windows(440).position(|code| code == &pc.disks[0].sector(0)[..440]);
+            pc.bad_cd_sectors.extend(bytes.map(|at| (at / 2048) as u32));
+        }),
+    ];
+    for (name, spoil) in bad {
+        let mut pc = with_states("OK", "OK");
+        pc.cd = default.iso.clone();
+        spoil(&mut pc);
+        pc.disks[0].unwritable.insert(0);
+        assert_eq!(word(&pc.start()), "hand-off 80 entry 1", "{name}: {:#?}", pc.lines);
+        assert!(pc.log().iter().any(|line| line.starts_with("204 repair mbr of system = failed (")), "{name}");
+    }
+}
+
+/// One copy is better than none. (Sector 30 of P1 is not sealed, so that a heal does without it.)
+#[test]
+fn a_place_that_cannot_be_written_leaves_the_other_copy() {
+    let default = set().with_shipped("default.txt");
+    for (bad, entry) in [(2048, 2), (2048 + 30, 1), (18432, 1), (18432 + 2, 1)] {
+        let mut pc = set().blank();
+        pc.cd = default.iso.clone();
+        pc.disks[0].unwritable.insert(bad);
+        assert_eq!(word(&pc.start()), "restart", "sector {bad}: {:#?}", pc.lines);
+        assert!(pc.log().iter().any(|line| line.starts_with("260 restore system = failed (P")), "sector {bad}");
+        assert_eq!(word(&pc.start()), format!("hand-off 80 entry {entry}"), "sector {bad}: {:#?}", pc.lines);
+    }
+}
+
+#[test]
 fn a_hand_off_carries_the_table_and_a_boot_sector_that_knows_its_place() {
     for (p1, entry, start) in [("OK", 0, 2048_u32), ("Dirty", 1, 18432)] {
         let mut pc = with_states(p1, "OK");

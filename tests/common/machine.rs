@@ -70,6 +70,8 @@ pub struct Disk {
     pub unwritable: BTreeSet<u64>,
     /// Writes to these report success and do nothing.
     pub lying: BTreeSet<u64>,
+    /// So does the next write to these.
+    pub losing: BTreeSet<u64>,
 }
 
 impl Disk {
@@ -82,6 +84,7 @@ impl Disk {
             unreadable: BTreeSet::new(),
             unwritable: BTreeSet::new(),
             lying: BTreeSet::new(),
+            losing: BTreeSet::new(),
         }
     }
 
@@ -306,7 +309,7 @@ impl Machine for Pc {
             return Err(IoError::Status(0x03));
         }
         for (sector, part) in (at..end).zip(data.chunks(SECTOR)) {
-            if !disk.lying.contains(&sector) {
+            if !disk.losing.remove(&sector) && !disk.lying.contains(&sector) {
                 disk.sectors.write(sector, part);
                 disk.unreadable.remove(&sector);
             }

@@ -106,7 +106,7 @@ impl Both {
 }
 
 /// A line of the loader without its time; nothing for progress, and for what is no line of the loader.
-fn line(text: &str) -> Option<String> {
+pub fn line(text: &str) -> Option<String> {
     let (time, rest) = text.trim_end().split_once("] ")?;
     let is_time = time.strip_prefix('[')?.trim_start().split_once('.').is_some_and(|(_, millis)| millis.len() == 3);
     // What a watchdog says of itself only the real one knows.

@@ -61,15 +61,23 @@ pub fn iso_beside(folder: &str, name: &str, logic: &str) -> PathBuf {
 pub fn boot_image(folder: &str, name: &str) {
     let folder = crate::folder(folder);
     let path = |kind: &str| folder.join(format!("{name}.{kind}"));
-    run(Command::new("as").args(["--32", "-o"]).arg(path("o")).arg(format!("tests/qemu/{name}.s")));
-    run(Command::new("ld")
-        .args(["-m", "elf_i386", "--oformat", "binary", "-Ttext", "0x7c3e", "-o"])
-        .arg(path("bin"))
-        .arg(path("o")));
+    let code = boot_code(&folder, name, &format!("tests/qemu/{name}.s"), 0x7C3E);
     let image = path("img");
     let _ = fs::remove_file(&image);
     run(Command::new("mkfs.fat").args(["-C", "-F", "12"]).arg(&image).arg("2048").env("PATH", tools_path()));
-    poke_bytes(&image, 0x3E, &fs::read(path("bin")).expect("it was made"));
+    poke_bytes(&image, 0x3E, &code);
+}
+
+/// What `as` makes of a boot sector's source that stands at `origin`.
+pub fn boot_code(folder: &Path, name: &str, source: &str, origin: u16) -> Vec<u8> {
+    let path = |kind: &str| folder.join(format!("{name}.{kind}"));
+    run(Command::new("as").args(["--32", "-o"]).arg(path("o")).arg(source));
+    run(Command::new("ld")
+        .args(["-m", "elf_i386", "--oformat", "binary", "-o"])
+        .arg(path("bin"))
+        .arg(format!("-Ttext={origin:#x}"))
+        .arg(path("o")));
+    fs::read(path("bin")).expect("it was made")
 }
 
 /// The CD that most scenarios use.

@@ -36,6 +36,10 @@ impl<'a> Write<'a> {
     }
 }
 
+/// How often something is written that reads back differently: what was lost once need not be lost again. (What
+/// the firmware itself reports is for the machine to retry.)
+const TRIES: usize = 3;
+
 /// Consecutive sectors of one disk that may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
@@ -79,7 +83,7 @@ impl Region {
     /// Writes whole sectors, reads them back, and compares.
     ///
     /// INT 13h has no flush and some firmware reports success for writes that did not happen, so the
-    /// firmware's word is never taken for it.
+    /// firmware's word is never taken for it. What differs is written again, [`TRIES`] times in all.
     ///
     /// # Errors
     /// The machine's, [`IoError::OutOfRange`], or [`IoError::ReadBack`].
@@ -100,16 +104,21 @@ impl Region {
     ) -> Result<(), IoError> {
         let lba = self.place(at, data.len())?;
         let back = back.get_mut(..data.len()).ok_or(IoError::ReadBack)?;
-        let written = machine.write_disk(&Write { disk: self.disk, at: lba, data });
-        if seeded(Defect::WriteErrorIgnored) {
-            return Ok(());
+        for _ in 0..TRIES {
+            let written = machine.write_disk(&Write { disk: self.disk, at: lba, data });
+            if seeded(Defect::WriteErrorIgnored) {
+                return Ok(());
+            }
+            written?;
+            if cfg!(feature = "bench-no-read-back") || seeded(Defect::NoReadBack) {
+                return Ok(());
+            }
+            machine.read_disk(self.disk, lba, back)?;
+            if knownstate_hot::same(back, data) {
+                return Ok(());
+            }
         }
-        written?;
-        if cfg!(feature = "bench-no-read-back") || seeded(Defect::NoReadBack) {
-            return Ok(());
-        }
-        machine.read_disk(self.disk, lba, back)?;
-        if knownstate_hot::same(back, data) { Ok(()) } else { Err(IoError::ReadBack) }
+        Err(IoError::ReadBack)
     }
 
     /// The same sectors as something that a filesystem can be looked for on.

@@ -71,7 +71,11 @@ impl Context<'_> {
     /// # Errors
     /// What could not be read or written, or is damaged on the CD.
     pub fn restore_partition(&mut self, step: &Step, partition: PartitionIndex) -> Outcome {
-        self.standing(partition)?;
+        if let Err(why) = self.standing(partition)
+            && !self.is_begun(partition)
+        {
+            return Err(why);
+        }
         self.once(step)?;
         let images = self.images(&[partition])?;
         self.announce(step, &[partition]);
@@ -86,6 +90,16 @@ impl Context<'_> {
             return Err(format!("the MBR does not hold {} as declared", declared.name));
         }
         Ok(claim.partition(declared))
+    }
+
+    /// Whether sector 0 has word of a `restore D` that did not get to its end, for a table that holds the
+    /// partition as declared: where that is another partition's fault, this one can still be restored.
+    fn is_begun(&mut self, partition: PartitionIndex) -> bool {
+        let declared = self.program.partition(partition);
+        let Ok(claim) = self.claim(declared.disk) else { return false };
+        let mut sector = [0; SECTOR];
+        claim.mbr().read(self.machine, Offset(0), &mut sector).is_ok()
+            && mbr::begun(&sector, claim.sectors()).is_some_and(|mbr| mbr.has_map(&self.program.map(declared.disk)))
     }
 
     /// The part of both that needs no table.
