@@ -17,8 +17,8 @@ use fuzz::{TARGETS, cd, disk, filesystem};
 use knownstate_core::layout::Layout;
 use knownstate_core::logic::{self, Protect};
 use knownstate_core::media::kind::Kind;
-use knownstate_core::table::write::{chunks, names, protected_entries, seal};
 use knownstate_core::table::Form;
+use knownstate_core::table::write::{chunks, names, protected_entries, seal};
 use knownstate_core::units::{CD_SECTOR, SECTOR, SectorCount};
 
 /// The fuzzer's own folder of a target, made anew.

@@ -100,8 +100,12 @@ fn canonical(copy: &[u8]) -> bool {
     let plain = |b: &u8| (0x21..0x7F).contains(b) || *b == b'\n' || *b == b' ';
     let lines = body.split(|b| *b == b'\n');
     let bare = |line: &[u8]| line.trim_ascii() == line && !line.starts_with(b"crc32");
-    let only = copy[at + 7 + 8..].iter().all(|b| *b == b' ' || *b == b'\n');
-    body.iter().all(plain) && lines.clone().all(bare) && !body.windows(2).any(|w| w == b"\n\n") && only && body[0] != b'\n'
+    let only = copy.get(at + 7 + 8..).unwrap_or_default().iter().all(|b| *b == b' ' || *b == b'\n');
+    body.iter().all(plain)
+        && lines.clone().all(bare)
+        && !body.windows(2).any(|w| w == b"\n\n")
+        && only
+        && body[0] != b'\n'
 }
 
 /// The copy with the right sum in the place of the one that stands there.
@@ -115,6 +119,9 @@ fn summed(copy: &[u8]) -> Vec<u8> {
     }
     copy
 }
+
+/// Columns that the loader has for a line of a diagnostic (logic/diagnostic.rs, `NARROW`).
+const NARROW: usize = 64;
 
 /// A whole logic.txt.
 pub fn logic(data: &[u8]) {
@@ -133,11 +140,13 @@ pub fn logic(data: &[u8]) {
             for diagnostic in &diagnostics {
                 assert!((1..=lines + 1).contains(&diagnostic.line), "line {} of {lines}", diagnostic.line);
                 assert!(diagnostic.column >= 1 && diagnostic.width >= 1, "{diagnostic:?}");
-                assert!(!diagnostic.to_string().contains('\n'), "{diagnostic}");
+                let obeyed = |c: char| c.is_control() && c != '\t';
+                assert!(!diagnostic.to_string().contains(obeyed), "{:?}", diagnostic.to_string());
                 let rendered = diagnostic.render("logic.txt", text);
                 assert!(rendered.lines().count() >= 4, "{rendered}");
+                assert!(!rendered.replace('\n', "").contains(obeyed), "{rendered:?}");
                 for line in diagnostic.narrow(text) {
-                    assert!(line.chars().count() <= 78, "`{line}` is too long");
+                    assert!(line.chars().count() <= NARROW, "`{line}` is too long");
                     assert!(!line.contains(|c: char| c.is_control()), "{line:?}");
                 }
             }
@@ -166,7 +175,10 @@ fn program_is_sound(program: &logic::Program) {
             .collect();
         places.sort_unstable();
         assert!(places.len() <= 4, "{} partitions", places.len());
-        assert!(places.iter().all(|(first, end)| *first >= 1 && first < end && *end <= size.0), "{places:?} of {size:?}");
+        assert!(
+            places.iter().all(|(first, end)| *first >= 1 && first < end && *end <= size.0),
+            "{places:?} of {size:?}"
+        );
         assert!(places.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{places:?} overlap");
     }
     assert!(Record::fits(program.partition_names()), "the names do not fit bstate.txt");
