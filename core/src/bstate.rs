@@ -76,9 +76,10 @@ impl Partition {
         Self { name: name.to_string(), state: State::Ok, failures: 0, crashes: 0, why: String::new() }
     }
 
-    /// The worse of both, value by value; `why` is that of the one whose state is worse.
+    /// The worse of both, value by value; `why` is that of the one whose state is worse. Of two reasons for the
+    /// same state the alphabet decides, so that it does not matter which copy is read first.
     fn worse(&mut self, other: &Self) {
-        if other.state > self.state || self.why.is_empty() {
+        if (other.state, &other.why) > (self.state, &self.why) {
             self.why.clone_from(&other.why);
         }
         self.state = self.state.max(other.state);
@@ -218,11 +219,12 @@ impl Record {
     ///
     /// The valid copy with the highest sequence wins; of equal ones each partition gets the worse
     /// value. What a person edited goes on top of that. The result's sequence is the highest seen.
-    /// Nothing comes of no copies.
+    /// Nothing comes of no copies. The order of the copies does not matter.
     pub fn merge<'a>(copies: &[Parsed], names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let sequence = copies.iter().map(|c| c.record().sequence).max()?;
         let mut merged = Self::newest(copies);
-        let mut edits = copies.iter().filter_map(|c| if let Parsed::Edited(r) = c { Some(r) } else { None });
+        let edits = copies.iter().filter_map(|c| if let Parsed::Edited(r) = c { Some(r) } else { None });
+        let mut edits = edits.filter(|edit| !edit.is_torn(copies));
         if let Some(first) = edits.next() {
             let edit = edits.fold(first.clone(), |a, b| a.worse(b));
             merged = merged.overlaid(&edit);
@@ -248,6 +250,24 @@ impl Record {
         winners.fold(first, |a, b| a.worse(b))
     }
 
+    /// Whether a copy without a crc32 line is what a write left that was cut in the middle of the sector: some
+    /// disks do that. It ends in the blanks of a shorter record that stood there before. Either the other copies
+    /// are one write behind it, or it is the beginning of one of them. Where there are no others, half is better
+    /// than nothing.
+    #[inline(never)]
+    fn is_torn(&self, copies: &[Parsed]) -> bool {
+        let valid = || copies.iter().filter_map(|c| if let Parsed::Valid(r) = c { Some(r) } else { None });
+        let newest = valid().map(|r| r.sequence).max();
+        if newest.is_some_and(|newest| newest.checked_add(1) == Some(self.sequence)) {
+            return true;
+        }
+        valid().filter(|r| r.sequence == self.sequence).any(|record| {
+            let sector = record.to_sector();
+            let begins = |end: usize| matches!(Self::parse(&sector[..end]), Ok(Parsed::Edited(r)) if r == *self);
+            (0..SECTOR).any(begins)
+        })
+    }
+
     /// Of two records that can't be told apart by age: the worse value of each partition.
     fn worse(mut self, other: &Self) -> Self {
         for theirs in &other.partitions {
@@ -257,7 +277,7 @@ impl Record {
             }
         }
         self.restores = self.restores.max(other.restores);
-        if self.booting.is_empty() {
+        if other.booting > self.booting {
             self.booting.clone_from(&other.booting);
         }
         self
