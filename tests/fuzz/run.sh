@@ -54,7 +54,7 @@ $build/$host/release/\$target "\$found" $fuzz/corpus/\$target \$limit \$words -m
     >$fuzz/logs/\$target.log 2>&1 || :
 ONE
 # shellcheck disable=SC2086 # a list of words
-printf '%s\n' $targets | xargs -P "$(nproc)" -I{} nice sh "$fuzz/one.sh" {}
+printf '%s\n' $targets | xargs -P "${JOBS:-$(nproc)}" -I{} nice sh "$fuzz/one.sh" {}
 
 printf '\n%-10s %12s %10s %16s %8s %8s\n' target executions 'per second' 'edges covered' 'RSS MiB' crashes
 failed=0

@@ -4,6 +4,9 @@
 mod both;
 mod disk;
 mod guest;
+mod hostile;
+#[path = "../common/hostile.rs"]
+mod hostile_bytes;
 mod monitor;
 mod shelf;
 mod watch;
