@@ -5,6 +5,9 @@
 #   make test    every test there is on this machine
 #   make bench   what it costs, against floors and others; BENCH=handoff|restore|verify|heal|growth runs
 #                a part, TRACE=1 shows every BIOS call of a hand-off, PROFILE=1 whose instructions it takes
+#   make fuzz    hostile bytes for every parser, each for SECONDS=600; TARGET=ext one alone, SANITIZER=address
+#                with every access to memory checked; ends with a table (docs/FUZZING.md)
+#   make miri    the parsers' tests under Miri, where a toolchain has it
 #   make docs    draws every iso/logic/NAME.txt into docs/logic/NAME.svg
 #   make iso     the demo's CD alone: target/knownstate.iso
 #   make lint    formatting and clippy, as CI wants them
@@ -13,6 +16,9 @@
 LOGIC ?= iso/logic/default.txt
 BREAK ?=
 FRESH ?=
+TARGET ?=
+SECONDS ?= 600
+SANITIZER ?= none
 
 OUT := target
 APPLIANCE := $(OUT)/appliance
@@ -27,7 +33,7 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test run-tests run-bench run-lint bench docs draw iso lint setup host appliance appliance-ext4 clean
+.PHONY: run test run-tests run-bench run-lint run-fuzz bench fuzz miri docs draw iso lint setup host appliance appliance-ext4 clean
 .DELETE_ON_ERROR:
 
 run:
@@ -42,8 +48,21 @@ test:
 	@$(MAKE) --no-print-directory run-tests
 
 # Recipes are expanded as a whole before they run: what setup.sh has just installed is seen by another make.
+# The round of fuzzing comes last: the tests make what it begins with.
 run-tests:
 	$(CARGO) test --workspace --release
+	CARGO="$(CARGO)" tests/fuzz/run.sh round
+
+fuzz:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory run-fuzz
+
+run-fuzz:
+	$(CARGO) test --release --test fuzzing
+	CARGO="$(CARGO)" SANITIZER=$(SANITIZER) tests/fuzz/run.sh long $(SECONDS) $(TARGET)
+
+miri:
+	@tests/fuzz/miri.sh
 
 bench:
 	@./setup.sh bench
@@ -90,6 +109,7 @@ lint:
 run-lint:
 	$(CARGO) fmt --all --check
 	cd stage2 && $(CARGO) fmt --check
+	cd tests/fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 setup:

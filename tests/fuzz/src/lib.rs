@@ -34,3 +34,18 @@ pub const TARGETS: [(&str, fn(&[u8])); 11] = [
 /// A target that allocates counts what it holds at once.
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting;
+
+/// For Miri, which has no time for more: the committed inputs of every target but whole starts, which begin with
+/// files that other tests make.
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn committed_inputs_break_nothing() {
+        for (target, run) in super::TARGETS.into_iter().filter(|(name, _)| !name.starts_with("run")) {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/");
+            for file in std::fs::read_dir(format!("{folder}{target}")).into_iter().flatten() {
+                run(&std::fs::read(file.expect("it can be listed").path()).expect("it can be read"));
+            }
+        }
+    }
+}
