@@ -9,6 +9,5 @@ if ! cargo +nightly miri --version >/dev/null 2>&1; then
 fi
 # Files are read, nothing else of the host is needed. Inputs are few and short: Miri is a thousand times slower.
 export MIRIFLAGS="-Zmiri-disable-isolation"
-export PROPTEST_CASES=4
 cargo +nightly miri test --target-dir target/fuzz/miri -p knownstate-hot
-cargo +nightly miri test --target-dir target/fuzz/miri --manifest-path tests/fuzz/Cargo.toml --lib
+cargo +nightly miri test --target-dir target/fuzz/miri --manifest-path tests/fuzz/Cargo.toml --test committed

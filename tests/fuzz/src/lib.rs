@@ -1,6 +1,7 @@
 //! What is done to hostile bytes, and what must be true of it whatever they are. One function a target;
 //! `fuzz_targets/` hands them to libFuzzer, and `tests/fuzzing.rs` runs them without it.
 #![allow(missing_docs, dead_code, reason = "test code, of which each user needs a part")]
+#![allow(clippy::duplicate_mod, reason = "tests/fuzzing.rs has these two from its own folder as well")]
 
 #[path = "../../common/hostile.rs"]
 pub mod hostile;
@@ -16,8 +17,11 @@ pub mod machine;
 pub mod start;
 pub mod text;
 
+/// What a target does with an input.
+pub type Target = fn(&[u8]);
+
 /// Every target, by the name of its program.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("mbr", disk::mbr),
     ("fat", filesystem::fat),
     ("ext", filesystem::ext),
@@ -34,18 +38,3 @@ pub const TARGETS: [(&str, fn(&[u8])); 11] = [
 /// A target that allocates counts what it holds at once.
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting;
-
-/// For Miri, which has no time for more: the committed inputs of every target but whole starts, which begin with
-/// files that other tests make.
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn committed_inputs_break_nothing() {
-        for (target, run) in super::TARGETS.into_iter().filter(|(name, _)| !name.starts_with("run")) {
-            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/");
-            for file in std::fs::read_dir(format!("{folder}{target}")).into_iter().flatten() {
-                run(&std::fs::read(file.expect("it can be listed").path()).expect("it can be read"));
-            }
-        }
-    }
-}
