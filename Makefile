@@ -5,8 +5,14 @@
 #   make test    every test there is on this machine
 #   make bench   what it costs, against floors and others; BENCH=handoff|restore|verify|heal|growth runs
 #                a part, TRACE=1 shows every BIOS call of a hand-off, PROFILE=1 whose instructions it takes
+#   make cuts    the power goes at every write of every path, and again (docs/RELIABILITY.md); SCENARIO=TEXT
+#                takes those with that in their name, REPLAY=PLACE plays one again
+#   make defects core makes mistakes on purpose, and the same rules have to catch each
 #   make wrong-disk  every order of up to four disks with every state of the target, in memory and on QEMU:
 #                hours; `make test` runs a choice of them
+#   make fuzz    hostile bytes for every parser, each for SECONDS=600; TARGET=ext one alone, SANITIZER=address
+#                with every access to memory checked; ends with a table (docs/FUZZING.md)
+#   make miri    the parsers' tests under Miri, where a toolchain has it
 #   make docs    draws every iso/logic/NAME.txt into docs/logic/NAME.svg
 #   make iso     the demo's CD alone: target/knownstate.iso
 #   make lint    formatting and clippy, as CI wants them
@@ -15,6 +21,11 @@
 LOGIC ?= iso/logic/default.txt
 BREAK ?=
 FRESH ?=
+SCENARIO ?=
+REPLAY ?=
+TARGET ?=
+SECONDS ?= 600
+SANITIZER ?= none
 
 OUT := target
 APPLIANCE := $(OUT)/appliance
@@ -29,7 +40,8 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test run-tests wrong-disk run-wrong-disk run-bench run-lint bench docs draw iso lint setup host appliance appliance-ext4 clean
+.PHONY: run test cuts defects wrong-disk bench fuzz miri docs draw iso lint setup host appliance appliance-ext4 clean
+.PHONY: run-tests run-cuts run-defects run-wrong-disk run-bench run-lint run-fuzz
 .DELETE_ON_ERROR:
 
 run:
@@ -44,9 +56,28 @@ test:
 	@$(MAKE) --no-print-directory run-tests
 
 # Recipes are expanded as a whole before they run: what setup.sh has just installed is seen by another make.
+# The round of fuzzing comes last: the tests make what it begins with.
 run-tests:
 	$(CARGO) test --workspace --release
-	$(CARGO) run --release -p knownstate-cuts
+	@$(MAKE) --no-print-directory run-cuts run-defects
+	CARGO="$(CARGO)" tests/fuzz/run.sh round
+
+cuts:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory host run-cuts
+
+run-cuts:
+	$(CARGO) build --release -p knownstate-cuts
+	$(OUT)/release/cuts $(if $(REPLAY),--replay '$(REPLAY)',$(if $(SCENARIO),--only '$(SCENARIO)'))
+
+defects:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory host run-defects
+
+# In a folder of its own: nothing that was built so is ever beside what people use.
+run-defects:
+	$(CARGO) build --release -p knownstate-cuts --features seeded-defects --target-dir $(OUT)/defects
+	$(OUT)/defects/release/cuts --defects
 
 wrong-disk:
 	@./setup.sh test
@@ -55,6 +86,17 @@ wrong-disk:
 run-wrong-disk:
 	WRONG_DISK=all $(CARGO) test --release --test wrong_disk -- --nocapture
 	WRONG_DISK=all $(CARGO) test --release --test qemu wrong_disk -- --nocapture
+
+fuzz:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory run-fuzz
+
+run-fuzz:
+	$(CARGO) test --release --test fuzzing
+	CARGO="$(CARGO)" SANITIZER=$(SANITIZER) tests/fuzz/run.sh long $(SECONDS) $(TARGET)
+
+miri:
+	@tests/fuzz/miri.sh
 
 bench:
 	@./setup.sh bench
@@ -101,6 +143,7 @@ lint:
 run-lint:
 	$(CARGO) fmt --all --check
 	cd stage2 && $(CARGO) fmt --check
+	cd tests/fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 setup:

@@ -21,6 +21,8 @@ rust_ready || missing="$missing rustc-web cargo-web rust-web-src"
 need gcc gcc; need ld binutils
 # bstate runs on the appliance's 32-bit kernel, so its C library has to be 32-bit too.
 need_file /usr/lib/gcc/x86_64-linux-gnu/*/32/libgcc.a gcc-multilib
+# libFuzzer is C++.
+if [ "$1" = test ]; then need g++ g++; fi
 need qemu-system-i386 qemu-system-x86; need xorriso xorriso; need cpio cpio; need xz xz-utils
 need mkfs.vfat dosfstools; need mcopy mtools; need debugfs e2fsprogs; need syslinux syslinux
 need_file /usr/lib/syslinux/modules/bios/ldlinux.c32 syslinux-common

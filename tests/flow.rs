@@ -195,6 +195,8 @@ fn a_destroyed_mbr_leads_to_a_restore() {
     };
     let mut garbage = [0xB7; SECTOR];
     garbage[510..].copy_from_slice(&[0x55, 0xAA]);
+    let mut nobody = damage(446, &[0]);
+    nobody[478] = 0x80;
     let table = [
         ("zeroed", [0; SECTOR], "no 55AA signature"),
         ("garbage and 55AA", garbage, "entry 1 has an impossible status byte"),
@@ -209,6 +211,7 @@ fn a_destroyed_mbr_leads_to_a_restore() {
             "entry 3 is not as declared",
         ),
         ("none active", damage(446, &[0]), "no partition is active"),
+        ("only an empty entry active", nobody, "no partition is active"),
         ("both active", damage(462, &[0x80]), "2 partitions are active"),
         ("boot code", damage(100, &[0xFF]), "boot code differs from the CD's"),
     ];

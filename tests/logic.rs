@@ -270,6 +270,7 @@ const MISTAKES: &[(&str, &str, usize, usize, &str, &str, &str)] = &[
         "this quote is never closed",
         "end the text with a second \"",
     ),
+    ("verify P1 else 2", "notify \"do\u{1b}ne\"", 5, 13, "?", "the character 1Bh can't be shown", "delete it"),
     (
         "hold \"done\"",
         "boot P1",
@@ -290,7 +291,7 @@ fn every_mistake_has_its_own_message_at_its_place() {
     for &(old, new, line, column, word, message, help) in MISTAKES {
         assert!(BASE.contains(old), "the table's `{old}` is not in BASE");
         let text = BASE.replacen(old, new, 1);
-        let source = text.lines().nth(line - 1).unwrap();
+        let source = text.lines().nth(line - 1).unwrap().replace('\u{1b}', "?");
         let (padding, carets) = (" ".repeat(column - 1), "^".repeat(word.len()));
         let place = format!("logic.txt:{line}:{column}: error: {message}");
         let expected = format!("{place}\n    {line} | {source}\n      | {padding}{carets}\n      = {help}\n");

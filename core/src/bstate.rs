@@ -77,14 +77,15 @@ impl Partition {
         Self { name: name.to_string(), state: State::Ok, failures: 0, crashes: 0, why: String::new() }
     }
 
-    /// The worse of both, value by value; `why` is that of the one whose state is worse.
+    /// The worse of both, value by value; `why` is that of the one whose state is worse. Of two reasons for the
+    /// same state the alphabet decides, so that it does not matter which copy is read first.
     fn worse(&mut self, other: &Self) {
         if seeded(Defect::BetterWins) {
             self.state = self.state.min(other.state);
             self.failures = self.failures.min(other.failures);
             return;
         }
-        if other.state > self.state || self.why.is_empty() {
+        if (other.state, &other.why) > (self.state, &self.why) {
             self.why.clone_from(&other.why);
         }
         self.state = self.state.max(other.state);
@@ -239,7 +240,7 @@ impl Record {
     ///
     /// The valid copy with the highest sequence wins; of equal ones each partition gets the worse
     /// value. What a person edited goes on top of that. The result's sequence is the highest seen.
-    /// Nothing comes of no copies.
+    /// Nothing comes of no copies. The order of the copies does not matter.
     pub fn merge<'a>(copies: &[Parsed], names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let sequence = copies.iter().map(|c| c.record().sequence).max()?;
         let mut merged = Self::newest(copies);
@@ -279,7 +280,7 @@ impl Record {
             }
         }
         self.restores = self.restores.max(other.restores);
-        if self.booting.is_empty() {
+        if other.booting > self.booting {
             self.booting.clone_from(&other.booting);
         }
         self

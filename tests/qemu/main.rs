@@ -8,6 +8,9 @@ mod disk;
 mod end;
 mod faults;
 mod guest;
+mod hostile;
+#[path = "../common/hostile.rs"]
+mod hostile_bytes;
 mod monitor;
 mod prefixes;
 mod shelf;

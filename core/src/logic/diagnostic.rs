@@ -50,7 +50,7 @@ impl Diagnostic {
     #[must_use]
     pub fn render(&self, file: &str, text: &str) -> String {
         let line = text.lines().nth(self.line.saturating_sub(1)).unwrap_or("").trim_end();
-        let line = line.trim_start_matches('\u{feff}');
+        let line: String = line.trim_start_matches('\u{feff}').chars().map(shown).collect();
         // Tabs stay tabs in the padding, so that the caret stands under its word whatever they mean.
         let before = line.chars().take(self.column.saturating_sub(1));
         let padding: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -63,6 +63,11 @@ impl Diagnostic {
             self.line, self.column, self.message, self.help
         )
     }
+}
+
+/// A character of a file for a terminal, which must not obey it.
+fn shown(character: char) -> char {
+    if character.is_control() && character != '\t' { '?' } else { character }
 }
 
 /// Room for a diagnostic in a line of the loader's: 78 columns without the time and the dash.
@@ -92,7 +97,7 @@ impl Diagnostic {
 /// Breaks a text between words; what has no blanks for that long is broken anywhere.
 fn wrap(text: &str, indent: &str, lines: &mut Vec<String>) {
     let mut line = String::from(indent);
-    for word in text.split(' ') {
+    for word in text.split([' ', '\t']) {
         let mut rest = word;
         if line.len() > indent.len() && line.chars().count() + 1 + rest.chars().count() > NARROW {
             lines.push(core::mem::replace(&mut line, String::from(indent)));

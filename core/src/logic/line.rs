@@ -40,7 +40,7 @@ pub(super) struct Line<'t> {
 /// comment, quotes hold a text together.
 ///
 /// # Errors
-/// A quote that is never closed.
+/// A quote that is never closed, or a character that a terminal would obey: words are repeated in messages.
 pub(super) fn split<'t>(number: usize, text: &'t str, words: &mut Vec<Word<'t>>) -> Parsed<()> {
     let (mut at, mut column) = (0, 1);
     loop {
@@ -63,6 +63,11 @@ pub(super) fn split<'t>(number: usize, text: &'t str, words: &mut Vec<Word<'t>>)
                 (format_args!("this quote is never closed"), format_args!("end the text with a second \""));
             return Err(Diagnostic::new(number, column, width, message, help));
         };
+        if let Some((before, character)) = word.chars().enumerate().find(|(_, c)| c.is_control() && *c != '\t') {
+            let code = u32::from(character);
+            let message = format_args!("the character {code:02X}h can't be shown");
+            return Err(Diagnostic::new(number, column + before, 1, message, format_args!("delete it")));
+        }
         words.push(Word { text, column, width, quoted });
         (at, column) = (end, column + width);
     }

@@ -147,12 +147,13 @@ impl Mbr {
     /// Which entry is active: 0 to 3.
     ///
     /// # Errors
-    /// [`Fault::Active`] when none is, or several are.
+    /// [`Fault::Active`] when none is, or only an empty one, or several are.
     pub fn active(&self) -> Result<usize, Fault> {
         let entries = self.entries();
-        let mut active = entries.iter().enumerate().filter(|(_, e)| e.active).map(|(n, _)| n);
+        let mut active = entries.iter().enumerate().filter(|(_, e)| e.active);
         match (active.next(), active.count()) {
-            (Some(n), 0) => Ok(n),
+            (Some((_, entry)), 0) if entry.kind == 0 => Err(Fault::Active(0)),
+            (Some((n, _)), 0) => Ok(n),
             (first, more) => Err(Fault::Active(usize::from(first.is_some()) + more)),
         }
     }

@@ -1,0 +1,5 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| knownstate_fuzz::cd::iso9660(data));
+libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    knownstate_fuzz::input::mutate::<2048>(data, size, max_size, seed, libfuzzer_sys::fuzzer_mutate)
+});

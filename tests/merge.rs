@@ -1,0 +1,364 @@
+//! The rules by which several copies of bstate.txt are made one (docs/STATES.md), as properties of any copies;
+//! the judge is written from the rules, without the code under test.
+
+mod common;
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use common::record;
+use knownstate_core::bstate::{Fault, MAX_COUNT, Parsed, Record};
+use knownstate_core::units::SECTOR;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::RngSeed;
+
+/// The partitions of the logic.txt in all of these tests.
+const NAMES: [&str; 3] = ["P1", "P2", "spare"];
+/// From the best to the worst.
+const STATES: [&str; 3] = ["OK", "Clean", "Dirty"];
+
+/// What a copy says of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Says {
+    state: usize,
+    why: String,
+    failures: u64,
+    crashes: u64,
+}
+
+/// One copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Copy {
+    /// It has no sum: somebody typed it.
+    edited: bool,
+    sequence: u64,
+    booting: String,
+    partitions: BTreeMap<&'static str, Says>,
+    restores: u64,
+}
+
+impl Copy {
+    /// The lines without the sum's.
+    fn body(&self) -> String {
+        let mut text = format!("sequence={}\n", self.sequence);
+        if !self.booting.is_empty() {
+            text += &format!("booting={}\n", self.booting);
+        }
+        for (name, says) in &self.partitions {
+            let Says { state, why, failures, crashes } = says;
+            text += &format!("{name}={}\n{name}.failures={failures}\n{name}.crashes={crashes}\n", STATES[*state]);
+            if !why.is_empty() {
+                text += &format!("{name}.why={why}\n");
+            }
+        }
+        text + &format!("restores={}\n", self.restores)
+    }
+
+    fn sector(&self) -> [u8; SECTOR] {
+        let body = self.body();
+        if self.edited {
+            return record::padded(&body);
+        }
+        record::padded(&format!("{body}crc32={:08x}\n", record::crc32(body.as_bytes())))
+    }
+
+    fn parsed(&self) -> Parsed {
+        Record::parse(&self.sector()).unwrap_or_else(|fault| panic!("{self:?}: {fault}"))
+    }
+}
+
+/// The rules. Value by value, the worse one; the reason is that of the worse state.
+fn worse(copies: &[&Copy]) -> Copy {
+    let mut all = Copy::default();
+    for copy in copies {
+        all.restores = all.restores.max(copy.restores);
+        all.booting = all.booting.clone().max(copy.booting.clone());
+        for (name, says) in &copy.partitions {
+            let Some(so_far) = all.partitions.get_mut(name) else {
+                all.partitions.insert(name, says.clone());
+                continue;
+            };
+            let (a, b) = (so_far.clone(), says.clone());
+            let why = match a.state.cmp(&b.state) {
+                Ordering::Less => b.why,
+                Ordering::Greater => a.why,
+                Ordering::Equal => a.why.max(b.why),
+            };
+            let (failures, crashes) = (a.failures.max(b.failures), a.crashes.max(b.crashes));
+            *so_far = Says { state: a.state.max(b.state), why, failures, crashes };
+        }
+    }
+    all
+}
+
+/// The newest valid copies, what a person typed over them, and Dirty where nobody says anything.
+fn merged(copies: &[Copy]) -> Option<Copy> {
+    let valid: Vec<&Copy> = copies.iter().filter(|c| !c.edited).collect();
+    let newest = valid.iter().map(|c| c.sequence).max();
+    let winners: Vec<&Copy> = valid.into_iter().filter(|c| Some(c.sequence) == newest).collect();
+    let mut all = worse(&winners);
+    let edits: Vec<&Copy> = copies.iter().filter(|c| c.edited).collect();
+    if !edits.is_empty() {
+        let edit = worse(&edits);
+        all.partitions.extend(edit.partitions);
+        all.restores = edit.restores;
+        if !edit.booting.is_empty() {
+            all.booting = edit.booting;
+        }
+    }
+    all.sequence = copies.iter().map(|c| c.sequence).max()?;
+    for name in NAMES {
+        all.partitions.entry(name).or_insert(Says { state: 2, ..Says::default() });
+    }
+    Some(all)
+}
+
+/// The record that core makes of copies, by the lines that it writes.
+fn by_core(copies: &[Copy]) -> Option<Vec<String>> {
+    let parsed: Vec<Parsed> = copies.iter().map(Copy::parsed).collect();
+    Record::merge(&parsed, NAMES).map(|record| written(&record))
+}
+
+fn written(record: &Record) -> Vec<String> {
+    record::lines(&record.to_sector()).unwrap_or_else(|why| panic!("{record:?}: {why}"))
+}
+
+fn lines(copy: &Copy) -> Vec<String> {
+    copy.body().lines().map(str::to_string).collect()
+}
+
+/// Reasons as they are: short enough that three of them fit.
+fn reason() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[0-9]{3} [a-z,:;]{1,12}( [a-z=]{1,8})?"]
+}
+
+fn says() -> impl Strategy<Value = Says> {
+    (0..STATES.len(), reason(), 0..=u64::from(MAX_COUNT), 0..20_u64).prop_map(|(state, why, failures, crashes)| Says {
+        state,
+        why,
+        failures,
+        crashes,
+    })
+}
+
+/// Sequences that are often the same or next to each other.
+fn sequence() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 40..44_u64, 1 => any::<u64>(), 1 => Just(u64::MAX)]
+}
+
+fn copy(edited: impl Strategy<Value = bool>) -> impl Strategy<Value = Copy> {
+    let booting = select(vec!["", "P1", "P2"]).prop_map(String::from);
+    let partitions = proptest::collection::btree_map(select(NAMES.to_vec()), says(), 1..=NAMES.len());
+    (edited, sequence(), booting, partitions, 0..20_u64).prop_map(
+        |(edited, sequence, booting, partitions, restores)| Copy { edited, sequence, booting, partitions, restores },
+    )
+}
+
+fn copies() -> impl Strategy<Value = Vec<Copy>> {
+    proptest::collection::vec(copy(prop_oneof![3 => Just(false), 1 => Just(true)]), 1..5)
+}
+
+/// Whether a copy without a sum could be a write that was cut: see [`torn_at_any_byte`].
+fn could_be_torn(copies: &[Copy]) -> bool {
+    let newest = copies.iter().filter(|c| !c.edited).map(|c| c.sequence).max();
+    let behind = |c: &Copy| newest.is_some_and(|n| n.checked_add(1) == Some(c.sequence));
+    let begins = |edit: &Copy| copies.iter().any(|c| !c.edited && c.sequence == edit.sequence);
+    copies.iter().any(|c| c.edited && (behind(c) || begins(c)))
+}
+
+/// A write that the power cut in the middle of its sector: the beginning of the new one, the end of the old.
+fn torn(old: &Copy, new: &Copy, at: usize) -> Vec<u8> {
+    [&new.sector()[..at], &old.sector()[at..]].concat()
+}
+
+/// So many cases, the same at every run.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(5), ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(2000))]
+
+    #[test]
+    fn copies_are_merged_by_the_rules(copies in copies()) {
+        prop_assume!(!could_be_torn(&copies));
+        let wanted = merged(&copies).map(|copy| lines(&copy));
+        prop_assert_eq!(by_core(&copies), wanted);
+    }
+
+    #[test]
+    fn the_order_of_the_copies_does_not_matter(copies in copies(), turn in 0..5_usize) {
+        let mut turned = copies.clone();
+        turned.rotate_left(turn % copies.len());
+        let reversed: Vec<Copy> = copies.iter().rev().cloned().collect();
+        prop_assert_eq!(by_core(&copies), by_core(&turned));
+        prop_assert_eq!(by_core(&copies), by_core(&reversed));
+    }
+
+    #[test]
+    fn merging_again_changes_nothing(copies in copies()) {
+        let twice = [&copies[..], &copies[..]].concat();
+        prop_assert_eq!(by_core(&copies), by_core(&twice), "a copy counts once");
+        let parsed: Vec<Parsed> = copies.iter().map(Copy::parsed).collect();
+        let once = Record::merge(&parsed, NAMES).unwrap();
+        let written_back = Record::parse(&once.to_sector()).unwrap();
+        prop_assert_eq!(written_back.record(), &once);
+        let again = Record::merge(&[written_back.clone(), written_back], NAMES).unwrap();
+        prop_assert_eq!(again, once, "what was written to every copy is what is read");
+    }
+
+    #[test]
+    fn the_highest_valid_sequence_wins(copies in proptest::collection::vec(copy(Just(false)), 1..5)) {
+        let highest = copies.iter().map(|c| c.sequence).max().unwrap();
+        let newest: Vec<Copy> = copies.iter().filter(|c| c.sequence == highest).cloned().collect();
+        prop_assert_eq!(by_core(&copies), by_core(&newest), "older ones say nothing");
+    }
+
+    #[test]
+    fn equal_sequences_give_the_worse_value_of_each_partition(one in copy(Just(false)), other in copy(Just(false))) {
+        let other = Copy { sequence: one.sequence, ..other };
+        let merged = Record::merge(&[one.parsed(), other.parsed()], NAMES).unwrap();
+        for name in NAMES {
+            let both = [one.partitions.get(name), other.partitions.get(name)];
+            let told = merged.get(name).unwrap();
+            let state = both.iter().flatten().map(|s| s.state).max().unwrap_or(2);
+            prop_assert_eq!(told.state.to_string(), STATES[state]);
+            let failures = both.iter().flatten().map(|s| s.failures).max().unwrap_or(0);
+            prop_assert_eq!(u64::from(told.failures), failures);
+        }
+    }
+
+    #[test]
+    fn what_a_person_typed_wins(valid in copy(Just(false)), edit in copy(Just(true)), old in any::<bool>()) {
+        // As it stood in the file that was edited, or as somebody thought of it.
+        let edit = Copy { sequence: if old { 0 } else { valid.sequence }, ..edit };
+        prop_assume!(!valid.body().starts_with(edit.body().trim_end()));
+        let merged = Record::merge(&[valid.parsed(), edit.parsed()], NAMES).unwrap();
+        for (name, says) in &edit.partitions {
+            let told = merged.get(name).unwrap();
+            prop_assert_eq!(told.state.to_string(), STATES[says.state]);
+            prop_assert_eq!(&told.why, &says.why);
+        }
+        for (name, says) in valid.partitions.iter().filter(|(name, _)| !edit.partitions.contains_key(*name)) {
+            prop_assert_eq!(merged.get(name).unwrap().state.to_string(), STATES[says.state], "{}", name);
+        }
+        prop_assert_eq!(u64::from(merged.restores), edit.restores);
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read(copy in copy(Just(false))) {
+        let record = copy.parsed().record().clone();
+        prop_assert_eq!(written(&record), lines(&copy));
+        prop_assert_eq!(Record::parse(&record.to_sector()), Ok(Parsed::Valid(record.clone())));
+        prop_assert_eq!(Record::parse(&record.to_file()), Ok(Parsed::Valid(record)), "and of a whole file");
+    }
+
+    /// However long the reasons are, and of whatever letters: they alone are cut.
+    #[test]
+    fn a_long_reason_costs_nothing_but_its_own_end(copy in copy(Just(false)), whys in proptest::collection::vec(".{0,600}", 3)) {
+        let mut record = copy.parsed().record().clone();
+        for (partition, why) in record.partitions.iter_mut().zip(&whys) {
+            partition.why.clone_from(why);
+        }
+        let told = written(&record);
+        let without = |lines: &[String]| {
+            lines.iter().filter(|line| !line.contains(".why=")).cloned().collect::<Vec<String>>()
+        };
+        prop_assert_eq!(without(&told), without(&lines(&copy)));
+        for (partition, why) in record.partitions.iter().zip(&whys) {
+            let printed: String = why.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+            let line = told.iter().find_map(|line| line.strip_prefix(&format!("{}.why=", partition.name)));
+            prop_assert!(printed.trim_ascii().starts_with(line.unwrap_or_default()), "{:?} of {:?}", line, printed);
+        }
+    }
+
+    #[test]
+    fn numbers_that_nobody_counts_to_are_no_numbers(digits in "[0-9]{1,30}") {
+        let sector = record::sector(&format!("sequence={digits} P1=OK P1.failures={digits} restores={digits}"));
+        let record = Record::parse(&sector).unwrap().record().clone();
+        prop_assert_eq!(record.sequence, digits.parse::<u64>().unwrap_or(0));
+        let told = written(&record);
+        let count = digits.parse::<u32>().unwrap_or(0).min(MAX_COUNT);
+        prop_assert!(told.contains(&format!("restores={count}")), "{:?}", told);
+    }
+
+    #[test]
+    fn no_bytes_are_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = Record::parse(&bytes);
+    }
+}
+
+// Each case of these is some hundred.
+proptest! {
+    #![proptest_config(config(60))]
+
+    /// Every byte of every such write: what comes of it is one of the two records, never a third. But for the 15
+    /// bytes of the old one's sum: what is left of them ends the new one's line, and while the other copies have the
+    /// new record already, nothing tells that from typing.
+    #[test]
+    fn torn_at_any_byte_a_copy_is_the_old_record_or_the_new_one(
+        old in copy(Just(false)),
+        new in copy(Just(false)),
+        second in any::<bool>(),
+    ) {
+        let old = Copy { sequence: old.sequence.min(u64::MAX - 1), ..old };
+        let new = Copy { sequence: old.sequence + 1, ..new };
+        // The copy that is written first is torn while the others are old, the second one while one is new.
+        let other = if second { &new } else { &old };
+        let good = [lines(&merged(std::slice::from_ref(&old)).unwrap()), lines(&merged(std::slice::from_ref(&new)).unwrap())];
+        let sum = old.body().len()..old.body().len() + 15;
+        for at in (0..=SECTOR).filter(|at| !second || !sum.contains(at)) {
+            let copy = Record::parse(&torn(&old, &new, at));
+            if let Ok(Parsed::Valid(record)) = &copy {
+                prop_assert!([old.parsed(), new.parsed()].iter().any(|c| c.record() == record), "byte {}", at);
+            }
+            let copies: Vec<Parsed> = copy.into_iter().chain([other.parsed()]).collect();
+            let mut told = written(&Record::merge(&copies, NAMES).unwrap());
+            // The sequence may be the new one's already: it only ever counts up.
+            let sequence = told[0].clone();
+            let wanted = good.iter().any(|good| {
+                told[0].clone_from(&good[0]);
+                told == *good
+            });
+            prop_assert!(wanted, "byte {}: {:?} with {}", at, told, sequence);
+        }
+    }
+
+    #[test]
+    fn counters_stop_and_never_turn(times in 0..3000_usize, clean in any::<bool>()) {
+        let mut record = Record::ok(NAMES);
+        for _ in 0..times {
+            if clean {
+                record.get_mut("P1").unwrap().state = knownstate_core::bstate::State::Clean;
+            }
+            record.set_dirty("P1", "212 boot begun, not confirmed", true);
+        }
+        let told = written(&record);
+        let most = u64::from(MAX_COUNT).min(times as u64);
+        prop_assert!(told.contains(&format!("P1.failures={most}")), "{:?}", told);
+        prop_assert!(told.contains(&format!("P1.crashes={}", if clean { most } else { 0 })), "{:?}", told);
+    }
+}
+
+/// One changed byte is no record, wherever it is.
+#[test]
+fn every_changed_byte_is_found() {
+    let good = record::sector("sequence=7 booting=P1 P1=Dirty P1.failures=2 P1.why=212~boot~begun P2=OK restores=1");
+    let end = good.iter().rposition(|b| *b == b'0' || b.is_ascii_hexdigit()).unwrap();
+    for at in 0..=end {
+        for bit in 0..8 {
+            let mut bad = good;
+            bad[at] ^= 1 << bit;
+            match Record::parse(&bad) {
+                // The name of the sum's line, or its end: then it is as if somebody had deleted it.
+                Ok(Parsed::Edited(_)) => assert!(at + 15 > end, "byte {at}, bit {bit}"),
+                // Letters of the sum in capitals, and a blank for a newline in front of it.
+                Ok(Parsed::Valid(read)) => {
+                    assert_eq!(&read, Record::parse(&good).unwrap().record(), "byte {at}, bit {bit}");
+                }
+                Err(fault) => assert!(matches!(fault, Fault::Checksum | Fault::NotText), "byte {at}, bit {bit}"),
+            }
+        }
+    }
+}
