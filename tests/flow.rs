@@ -354,7 +354,8 @@ fn a_write_that_is_lost_once_is_done_again() {
 #[test]
 fn a_whole_copy_boots_where_the_mbr_cannot_be_repaired() {
     let default = set().with_shipped("default.txt");
-    let bad: [(&str, fn(&mut Pc)); 3] = [
+    type Spoil = fn(&mut Pc);
+    let bad: [(&str, Spoil); 3] = [
         ("unreadable", |pc| pc.disks[0].unreadable.extend([0])),
         ("gone", |pc| pc.disks[0].poke(0, &[0; SECTOR])),
         ("not on the CD", |pc| {
