@@ -192,7 +192,10 @@ pub fn mutate<const N: usize>(
             let mut value = [0; 8];
             value[..bytes].copy_from_slice(&data[to..to + bytes]);
             let old = u64::from_le_bytes(value);
-            let new = match random.below(4) {
+            // The word is the medium's length, for most targets: in blocks or clusters of any size, its end.
+            let end = u64::from(u32::from_le_bytes(data[..WORD].try_into().expect("four bytes"))) >> random.below(8);
+            let new = match random.below(5) {
+                3 => end.wrapping_sub(random.below(4) as u64),
                 0 => *random.pick(&SPECIAL),
                 1 => old.wrapping_add(random.below(9) as u64).wrapping_sub(4),
                 2 => old ^ 1 << random.below(bytes * 8),

@@ -73,6 +73,10 @@ fn comes_back(record: &Record) {
 
 /// Reports and marks, as often as anybody can make them.
 fn changes(mut record: Record, name: &str) {
+    let mut marked = record.clone();
+    marked.set_dirty(name, "206 not as sealed", true);
+    let counters = marked.get(name).map(|p| (p.failures, p.crashes)).expect("it is there");
+    assert!((1..=MAX_COUNT).contains(&counters.0), "{counters:?}");
     for boot in 0..3 {
         record.set_dirty(name, "206 \u{7}not as sealed", boot % 2 == 0);
         record.report_booted(name);
