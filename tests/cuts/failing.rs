@@ -1,7 +1,7 @@
 //! Sectors that fail for good, and systems that never report.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::common::hostile::Random;
@@ -46,14 +46,14 @@ const SWEPT: [&str; 8] = [
     "default: restore because both have failed",
 ];
 
-/// Lets every sector fail.
-pub fn sweep(scenarios: &[Scenario]) -> Failing {
+/// Lets every sector of these kinds fail.
+pub fn sweep(scenarios: &[Scenario], kinds: impl Fn(Kind) -> bool) -> Failing {
     let points: Vec<(&Scenario, u64, How)> = scenarios
         .iter()
         .filter(|scenario| SWEPT.contains(&scenario.name.as_str()))
         .flat_map(|scenario| {
             let places = scenario.world.set.places.iter().flat_map(|&(start, sectors)| start..start + sectors);
-            let lbas = std::iter::once(0).chain(places).filter(|lba| scenario.world.kind(*lba).0 != Kind::Free);
+            let lbas = std::iter::once(0).chain(places).filter(|lba| kinds(scenario.world.kind(*lba).0));
             lbas.flat_map(|lba| HOWS.map(|how| (scenario, lba, how))).collect::<Vec<_>>()
         })
         .collect();

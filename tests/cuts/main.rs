@@ -44,12 +44,15 @@ fn whole(part: &str) -> bool {
     for (name, says) in rules::RULES {
         println!("{name:<9} {says}");
     }
-    let failing = failing::sweep(&scenarios);
+    let failing = failing::sweep(&scenarios, |kind| kind != world::Kind::Free);
     failing.failures.iter().for_each(|(place, broken)| println!("FAILED {place}: {broken}"));
     let failed = failing.failures.len();
     println!("failing sectors: {}, starts: {}, failures: {failed}", failing.sectors, failing.starts);
     let bound = failing::endless(&scenarios);
-    println!("systems that never report: {}, restores: at most {}, failures: {}", bound.runs, bound.most, bound.failures);
+    println!(
+        "systems that never report: {}, restores: at most {}, failures: {}",
+        bound.runs, bound.most, bound.failures
+    );
     let all = simulate::all(&scenarios, |line| println!("{line}"));
     let failures = all.failures.len() + failed + bound.failures;
     println!("cut points: {}, second cuts: {}, failures: {failures}", all.cuts, all.seconds);

@@ -39,7 +39,8 @@ impl Record {
         let text = std::str::from_utf8(sector).ok()?;
         let edited = Self::of(text.lines().map(str::trim).filter(|line| !line.is_empty()));
         // docs/STATES.md: what begins with `sequence` and has no whole `restores` line was cut.
-        let count = |line: &str| line.strip_prefix("restores=").is_some_and(|n| n.parse::<u16>().is_ok_and(|n| n < 1000));
+        let count =
+            |line: &str| line.strip_prefix("restores=").is_some_and(|n| n.parse::<u16>().is_ok_and(|n| n < 1000));
         let torn = text.starts_with("sequence=") && !text.lines().any(count);
         let plain = !text.contains("crc32") && !edited.parts.is_empty() && !torn;
         plain.then_some(Self { edited: true, ..edited })

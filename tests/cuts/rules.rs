@@ -115,6 +115,8 @@ impl<'w> Start<'w> {
         if line.contains("= failed") || line.contains("but not ") {
             self.untold = 0;
         }
+        // What follows may restore a single partition, beneath the table.
+        self.of_disk &= !line.contains(" restore system = failed");
         // Until something is noted, questions are about what stands on the disk.
         let Some((name, wanted, yes)) = question(line).filter(|_| !self.state_written) else { return Ok(()) };
         if self.known != self.surely {
@@ -156,8 +158,9 @@ impl<'w> Start<'w> {
             return self.counted();
         }
         broken_if(self.world.active(sector).is_none(), "mbr", || "neither the table nor a restore's mark".into())?;
-        let half = |n: &usize| !self.world.is_whole(&self.disk, *n);
-        let half = (0..self.wrong.len()).find(half).filter(|_| self.begun);
+        let bootable = |n: usize| self.world.is_bootable(&self.disk, n);
+        let half = |n: &usize| self.apart[*n] && bootable(*n) && !self.world.is_whole(&self.disk, *n);
+        let half = (0..self.wrong.len()).find(half);
         broken_if(half.is_some(), "order", || format!("the MBR comes while P{} is not whole", half.unwrap_or(0) + 1))
     }
 
@@ -190,7 +193,6 @@ impl<'w> Start<'w> {
             return Ok(());
         }
         self.counted()?;
-        self.apart[n] = true;
         let table = self.of_disk && self.world.active(&self.disk.sector(0)).is_some();
         broken_if(table, "order", || format!("P{} is taken apart while the table is there", n + 1))?;
         let last = self.trusted[n] && !self.trusted.iter().enumerate().any(|(m, trusted)| m != n && *trusted);
@@ -215,6 +217,7 @@ impl<'w> Start<'w> {
             self.wrong[n][within as usize] = wrong;
         }
         for (n, bootable) in self.bootable().into_iter().enumerate() {
+            self.apart[n] |= was_bootable[n] && !bootable;
             if !bootable || was_bootable[n] {
                 continue;
             }

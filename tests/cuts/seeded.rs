@@ -3,8 +3,10 @@
 use knownstate_core::defects::{Defect, seed};
 
 use crate::failing;
+use crate::rules::Broken;
 use crate::scenarios::{self, Scenario};
 use crate::simulate;
+use crate::world::Kind;
 
 /// Each mistake, and the rules of which any has to find it.
 const CAUGHT_BY: [(Defect, &[&str]); 22] = [
@@ -51,15 +53,17 @@ pub fn all() -> bool {
     good
 }
 
-/// The first place where one of the rules is broken.
-fn caught(scenarios: &[Scenario], wanted: &[&'static str]) -> Option<(&'static str, String)> {
-    let right = |rule: &'static str| wanted.contains(&rule).then_some(rule);
-    for scenario in scenarios {
-        let found = simulate::one(scenario, 1);
-        if let Some((place, rule)) = found.failures.iter().find_map(|(place, broken)| Some((place, right(broken.rule)?))) {
-            return Some((rule, place.clone()));
-        }
-    }
-    let failing = failing::sweep(scenarios);
-    failing.failures.into_iter().find_map(|(place, broken)| Some((right(broken.rule)?, place)))
+/// The first place where one of the rules is broken: what is done soonest comes first.
+fn caught(scenarios: &[Scenario], wanted: &[&str]) -> Option<(&'static str, String)> {
+    let right = |(place, broken): (String, Broken)| wanted.contains(&broken.rule).then_some((broken.rule, place));
+    let uncut = |scenario: &Scenario| {
+        let broken = simulate::uncut(scenario, &mut scenario.before.clone()).err()?;
+        right((scenario.name.clone(), broken))
+    };
+    let with_cuts = |scenario: &Scenario| simulate::one(scenario, 1).failures.into_iter().find_map(right);
+    scenarios
+        .iter()
+        .find_map(uncut)
+        .or_else(|| failing::sweep(scenarios, Kind::is_state).failures.into_iter().find_map(right))
+        .or_else(|| scenarios.iter().find_map(with_cuts))
 }

@@ -8,7 +8,7 @@ use std::thread;
 use knownstate_core::hash::hash;
 use knownstate_core::units::SECTOR;
 
-use crate::common::machine::{Disk, Happened, Pc, PAGE};
+use crate::common::machine::{Disk, Happened, PAGE, Pc};
 use crate::cut::{UNFLUSHED, Way, apply, cut, ways};
 use crate::life::{Lived, come_up, start};
 use crate::rules::Broken;
@@ -77,22 +77,28 @@ pub fn one(scenario: &Scenario, most: usize) -> Totals {
     };
     let mut seen = HashSet::from([fingerprint(&scenario.before.disks[0], &scenario.before.disks[0])]);
     let mut seen_again = HashSet::new();
-    for_cuts(&scenario.world, &scenario.before.disks[0], &happened, |_| true, |write, way, disk| {
-        if totals.failures.len() >= most || !seen.insert(fingerprint(&disk, &scenario.before.disks[0])) {
-            return;
-        }
-        totals.cuts += 1;
-        let place = format!("{}/{write}:{way}", scenario.name);
-        let mut pc = scenario.before.clone();
-        pc.disks[0] = disk;
-        match come_up(&scenario.world, &mut pc) {
-            Err(broken) => totals.failures.push((place, broken)),
-            Ok(lives) if is_state(&scenario.world, writes(&happened)[write], way) => {
-                second(scenario, &lives, &place, &mut seen_again, &mut totals);
+    for_cuts(
+        &scenario.world,
+        &scenario.before.disks[0],
+        &happened,
+        |_| true,
+        |write, way, disk| {
+            if totals.failures.len() >= most || !seen.insert(fingerprint(&disk, &scenario.before.disks[0])) {
+                return;
             }
-            Ok(_) => {}
-        }
-    });
+            totals.cuts += 1;
+            let place = format!("{}/{write}:{way}", scenario.name);
+            let mut pc = scenario.before.clone();
+            pc.disks[0] = disk;
+            match come_up(&scenario.world, &mut pc) {
+                Err(broken) => totals.failures.push((place, broken)),
+                Ok(lives) if is_state(&scenario.world, writes(&happened)[write], way) => {
+                    second(scenario, &lives, &place, &mut seen_again, &mut totals);
+                }
+                Ok(_) => {}
+            }
+        },
+    );
     totals
 }
 
@@ -114,7 +120,7 @@ fn second(scenario: &Scenario, lives: &[Lived], place: &str, seen: &mut HashSet<
 }
 
 /// What is cut: the system's writes, or those of a start; either has to be good when nothing is cut.
-fn uncut(scenario: &Scenario, pc: &mut Pc) -> Result<Vec<Happened>, Broken> {
+pub fn uncut(scenario: &Scenario, pc: &mut Pc) -> Result<Vec<Happened>, Broken> {
     let happened = if scenario.system.is_empty() {
         start(&scenario.world, pc)?.happened
     } else {
@@ -200,11 +206,17 @@ pub fn replay(place: &str) -> bool {
         };
         let (before, done) = &happened[n];
         let mut left = None;
-        for_cuts(&scenario.world, before, done, |_| true, |w, other, disk| {
-            if (w, other) == (write, way) {
-                left = Some(disk);
-            }
-        });
+        for_cuts(
+            &scenario.world,
+            before,
+            done,
+            |_| true,
+            |w, other, disk| {
+                if (w, other) == (write, way) {
+                    left = Some(disk);
+                }
+            },
+        );
         let Some(disk) = left else {
             eprintln!("write {write} can't be cut so");
             return false;

@@ -74,7 +74,8 @@ impl World {
         images::ext(folder, "ext.img", 224, "-t ext2 -b 1024 -N 16 -m 0 -O ^resize_inode");
         images::boot_code(folder, "ext.img");
         let mut random = crate::common::hostile::Random::new(7);
-        let kernel: Vec<u8> = (0..60_000).map(|n| if n % 6000 < 3000 { n as u8 } else { random.next() as u8 }).collect();
+        let kernel: Vec<u8> =
+            (0..60_000).map(|n| if n % 6000 < 3000 { n as u8 } else { random.next() as u8 }).collect();
         for image in ["fat.img", "ext.img"] {
             images::put(folder, image, "kernel", &kernel);
             for seal in SEALS {
@@ -232,7 +233,8 @@ impl World {
 fn kinds(set: &Set, n: usize) -> Vec<Kind> {
     let image = &set.images[n];
     let mut kinds = vec![Kind::Free; (image.len() / SECTOR).max(set.places[n].1 as usize)];
-    let fill = |kinds: &mut Vec<Kind>, range: Range<u64>, kind| kinds[range.start as usize..range.end as usize].fill(kind);
+    let fill =
+        |kinds: &mut Vec<Kind>, range: Range<u64>, kind| kinds[range.start as usize..range.end as usize].fill(kind);
     for range in set.allocated[n].iter() {
         fill(&mut kinds, range.clone(), Kind::Body);
     }

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::defects::{Defect, seeded};
 use crate::logic::{PartitionIndex, Step};
 use crate::machine::{IoError, Machine};
+use crate::media::boot_sector;
 use crate::media::ext::sign_superblock;
 use crate::media::filesystem::Filesystem;
 use crate::media::kind::Kind;
@@ -39,6 +40,16 @@ struct Healing<'t> {
     /// The first ranges that could not be mended, and why; and how many there are in all.
     failed: Vec<String>,
     failures: usize,
+}
+
+impl Healing<'_> {
+    /// Something could not be mended.
+    fn fail(&mut self, why: impl FnOnce() -> String) {
+        self.failures += 1;
+        if self.failures <= TOLD {
+            self.failed.push(why());
+        }
+    }
 }
 
 /// At most so many of them are told one by one: each costs a look into the seal's names, and a line has an end.
@@ -176,11 +187,21 @@ impl Context<'_> {
             (damage.entries, damage.more) =
                 self.differing(&healing.target, &damage.seal, last.end(), MOST, &mut progress)?;
         }
-        // Last, so that a power cut leaves nothing bootable that was not so before and is mended in part.
-        if let Some(entry) = &boot_sector {
+        // Last, so that a power cut leaves nothing bootable that was not so before and is mended in part; nor does
+        // a range that can't be mended.
+        let Some(entry) = &boot_sector else { return Ok(()) };
+        if healing.failures == 0 || self.is_bootable(&healing.target) {
             self.mend_or_note(entry, &damage.seal, healing);
+        } else {
+            healing.fail(|| "boot sector: not while the rest is damaged".to_string());
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn is_bootable(&mut self, target: &Region) -> bool {
+        let mut sector = [0; SECTOR];
+        target.read(self.machine, Offset(0), &mut sector).is_ok() && boot_sector::fault(&sector).is_none()
     }
 
     fn mend_or_note(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>) {
@@ -189,11 +210,7 @@ impl Context<'_> {
             true => Err("it may stand elsewhere now, and something else there".to_string()),
         };
         let Err(why) = mended else { return };
-        healing.failures += 1;
-        if healing.failures <= TOLD {
-            let place = self.describe(seal, entry);
-            healing.failed.push(format!("{place}: {why}"));
-        }
+        healing.fail(|| format!("{}: {why}", self.describe(seal, entry)));
     }
 
     /// Under `protect PATH` the system may have written a file anew, and given its old place to another one.

@@ -247,7 +247,8 @@ impl Context<'_> {
         let within = within.filter(|sectors| *sectors < u64::from(run.sectors));
         let state_at = within.map_or(usize::MAX, |sectors| sectors as usize * SECTOR);
         if !seeded(Defect::RecordFromImage)
-            && let Some(sector) = content.get_mut(state_at..).and_then(<[u8]>::first_chunk_mut::<SECTOR>) {
+            && let Some(sector) = content.get_mut(state_at..).and_then(<[u8]>::first_chunk_mut::<SECTOR>)
+        {
             *sector = self.states.as_ref().map(|s| s.record.to_sector()).unwrap_or([b' '; SECTOR]);
         }
         for target in targets {
