@@ -8,6 +8,7 @@
 #   make cuts    the power goes at every write of every path, and again (docs/RELIABILITY.md); SCENARIO=TEXT
 #                takes those with that in their name, REPLAY=PLACE plays one again
 #   make defects core makes mistakes on purpose, and the same rules have to catch each
+#   make reliability  all of these, and what came of it in docs/RELIABILITY.md
 #   make wrong-disk  every order of up to four disks with every state of the target, in memory and on QEMU:
 #                hours; `make test` runs a choice of them
 #   make fuzz    hostile bytes for every parser, each for SECONDS=600; TARGET=ext one alone, SANITIZER=address
@@ -40,7 +41,7 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test cuts defects wrong-disk bench fuzz miri docs draw iso lint setup host appliance appliance-ext4 clean
+.PHONY: run test cuts defects reliability wrong-disk bench fuzz miri docs draw iso lint setup host appliance appliance-ext4 clean
 .PHONY: run-tests run-cuts run-defects run-wrong-disk run-bench run-lint run-fuzz
 .DELETE_ON_ERROR:
 
@@ -78,6 +79,11 @@ defects:
 run-defects:
 	$(CARGO) build --release -p knownstate-cuts --features seeded-defects --target-dir $(OUT)/defects
 	$(OUT)/defects/release/cuts --defects
+
+reliability:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory host
+	@CARGO="$(CARGO)" tests/reliability.sh
 
 wrong-disk:
 	@./setup.sh test

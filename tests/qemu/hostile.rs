@@ -263,6 +263,7 @@ fn play(test: &str, most: u64, one: impl Fn(u64) -> Result<Vec<End>, String>) ->
             }
         }
     }
+    println!("hostile {test}: {most} seeds, {} failures", failed.len());
     assert!(failed.is_empty(), "{} of {most} failed:\n{}", failed.len(), failed.join("\n"));
     ends
 }

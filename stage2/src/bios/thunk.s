@@ -97,7 +97,19 @@ s2_unpack:
     rep movsb
     cmp $stage2_body_end, %edi          # the last sequence has no match
     jb 2b
-    ret
+    mov $stage2_body, %edi              # calls get their distances back: see linker/pack.rs
+    mov $stage2_body_end - 4, %ecx
+    sub %edi, %ecx
+    mov $0xE8, %al
+8:  repne scasb
+    jne 9f
+    mov %edi, %edx
+    sub $stage2_body + 1, %edx
+    sub %edx, (%edi)
+    add $4, %edi
+    sub $4, %ecx
+    ja 8b
+9:  ret
 7:  movzbl (%edx), %eax                 # a long match
     inc %edx
     add %eax, %ecx
