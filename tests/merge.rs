@@ -159,11 +159,13 @@ fn copies() -> impl Strategy<Value = Vec<Copy>> {
     proptest::collection::vec(copy(prop_oneof![3 => Just(false), 1 => Just(true)]), 1..5)
 }
 
-/// A copy as programs write it: it has every partition.
+/// A copy as programs write it once something was booted: it has every line.
 fn whole_copy() -> impl Strategy<Value = Copy> {
     let partitions = proptest::collection::vec(says(), NAMES.len());
-    (copy(Just(false)), partitions)
-        .prop_map(|(copy, says)| Copy { partitions: NAMES.into_iter().zip(says).collect(), ..copy })
+    (copy(Just(false)), select(NAMES.to_vec()), partitions).prop_map(|(copy, booting, says)| {
+        let partitions = NAMES.into_iter().zip(says).collect();
+        Copy { booting: booting.to_string(), partitions, ..copy }
+    })
 }
 
 /// A write that the power cut in the middle of its sector: the beginning of the new one, the end of the old.
