@@ -99,10 +99,10 @@ pub fn cut(before: &[Disk], writes: &[&Happened], number: usize, way: Way) -> Di
         Way::Lost(which) => {
             let back = before.len() - 1;
             let mut disk = before[0].clone();
-            for n in number - back..=number {
+            for (n, write) in (number - back..).zip(&writes[number - back..=number]) {
                 let bit = if n == number { 7 } else { number - 1 - n };
                 if which >> bit & 1 == 0 {
-                    apply(&mut disk, writes[n]);
+                    apply(&mut disk, write);
                 }
             }
             disk

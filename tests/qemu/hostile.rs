@@ -13,9 +13,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::hostile::{Random, damage};
 use crate::disk::{boot_image, iso_beside, peek, poke_bytes, run, tools_path};
 use crate::folder;
-use crate::hostile_bytes::{Random, damage};
 use crate::monitor::ask;
 
 /// An instruction takes 2^5 = 32 ns.

@@ -9,8 +9,6 @@ mod end;
 mod faults;
 mod guest;
 mod hostile;
-#[path = "../common/hostile.rs"]
-mod hostile_bytes;
 mod monitor;
 mod prefixes;
 mod shelf;
