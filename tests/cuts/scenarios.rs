@@ -192,11 +192,11 @@ impl Scenarios {
         let mut damaged = World::clone(world);
         damaged.set = world.set.with_damaged_image(0, at);
         let damaged = Arc::new(damaged);
-        self.add("default", "the CD is damaged, boot P1", &damaged, damaged_states(world, OK));
-        let mut pc = damaged_states(world, OK);
+        self.add("default", "the CD is damaged, boot P1", &damaged, world.with_states(OK));
+        let mut pc = world.with_states(OK);
         spoil(world, &mut pc, 1, 0.4, 3);
         self.add("default", "the CD is damaged, P2 is mended", &damaged, pc);
-        let mut pc = damaged_states(world, OK);
+        let mut pc = world.with_states(OK);
         world.body(0).iter().for_each(|at| pc.disks[0].poke((world.set.places[0].0 + at) * SECTOR as u64 + 70, b"x"));
         self.add("default", "the CD is damaged, P1 can't be mended", &damaged, pc);
     }
@@ -248,10 +248,6 @@ impl Scenarios {
         pc.disks[0].poke(world.set.places[0].0 * SECTOR as u64, &[0; SECTOR]);
         self.add("own", "heal P1 from the boot sector on", &other, pc);
     }
-}
-
-fn damaged_states(world: &World, lines: &str) -> Pc {
-    world.with_states(lines)
 }
 
 /// Turns bytes over in `sectors` of partition `n`, from this share of what must be right on.
