@@ -45,17 +45,22 @@ pub struct Start<'w> {
     world: &'w World,
     /// The disk as it is by now.
     disk: Disk,
+    /// Which sectors of each partition are not what they should be, by now.
     wrong: Vec<Vec<bool>>,
     /// Whether the whole disk is restored in this start; whether that has begun.
     of_disk: bool,
     begun: bool,
     /// Which partitions a restore has taken apart.
     apart: Vec<bool>,
+    /// What all copies of bstate.txt said before; and those in filesystems that are whole, since others may not be
+    /// found. Where the two differ, either may be right.
     known: Option<Record>,
-    trusted: Vec<bool>,
-    /// The same if only copies in filesystems that are whole can be found.
     surely: Option<Record>,
+    /// Which partitions were whole, and had not failed too often.
+    trusted: Vec<bool>,
+    /// Whether a record was written in this start.
     state_written: bool,
+    /// Writes that the disk did not take, and of which nothing was said yet.
     untold: usize,
 }
 
@@ -112,9 +117,12 @@ impl<'w> Start<'w> {
     }
 
     fn said(&mut self, line: &str) -> Result<(), Broken> {
+        // The next outcome is that of the step that has written, but for what it tells on the way.
         if line.contains("= failed") || line.contains("but not ") {
             self.untold = 0;
         }
+        let passed_over = self.untold > 0 && line.contains(" = ok") && !line.starts_with("- read ");
+        broken_if(passed_over, "told", || format!("{} writes were lost before `{line}`", self.untold))?;
         // What follows may restore a single partition, beneath the table.
         self.of_disk &= !line.contains(" restore system = failed");
         // Until something is noted, questions are about what stands on the disk.
