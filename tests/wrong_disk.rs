@@ -20,28 +20,6 @@ use common::{record, tools};
 /// How much larger than the declared disk the larger ones are.
 const LARGER: u64 = 2048;
 
-const STATES: [State; 19] = [
-    State::Good,
-    State::Blank,
-    State::MbrZeroed,
-    State::MbrGarbage,
-    State::TableZeroed,
-    State::SomebodyElses,
-    State::CodeAltered,
-    State::SignatureAltered,
-    State::P1Damaged,
-    State::BothDamaged,
-    State::BothDirty,
-    State::StatesGarbage,
-    State::Restoring,
-    State::MbrUnreadable,
-    State::HeadUnreadable,
-    State::GapUnreadable,
-    State::TailUnreadable,
-    State::Locked,
-    State::Clipped,
-];
-
 /// What lies in the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Thing {
@@ -93,7 +71,7 @@ impl Shelf {
         };
         let others = Other::NAMED.into_iter().chain(Other::MORE).map(make).collect();
         let sets: Vec<Set> = DECLARED.iter().map(|&declared| declare(&plain, declared)).collect();
-        let target = |set: &Set| STATES.map(|state| target(set, state)).to_vec();
+        let target = |set: &Set| State::ALL.map(|state| target(set, state)).to_vec();
         let targets: Vec<Vec<Disk>> = sets.iter().map(target).collect();
         let resign = |states: &Vec<Disk>| {
             let mut disk = states[0].clone();
@@ -212,7 +190,7 @@ fn target(set: &Set, state: State) -> Disk {
 struct Combination {
     number: usize,
     things: Vec<Thing>,
-    /// Places in [`STATES`] and [`DECLARED`].
+    /// Places in [`State::ALL`] and [`DECLARED`].
     state: usize,
     declared: usize,
 }
@@ -243,14 +221,14 @@ fn combinations(all: bool) -> Vec<Combination> {
     let mut every = named.clone();
     every.extend(Other::MORE.map(Thing::Other));
     every.extend([Thing::Clone, Thing::Resigned, Thing::Dead]);
-    let pairs = STATES.len() * DECLARED.len();
+    let pairs = State::ALL.len() * DECLARED.len();
     let (few, four) = ([0, 1, 2].map(|n| orders(&every, n, true)).concat(), orders(&named, 3, false));
     let mut made = Vec::new();
     for (n, things) in few.iter().chain(&four).enumerate() {
         // Three disks meet a ninth of the pairs each, four disks a 53rd, other ones each time.
         let step = if all { 1 } else { [1, 1, 1, 9, 53][things.len()] };
         for pair in (n % step..pairs).step_by(step) {
-            let (state, declared) = (pair % STATES.len(), pair / STATES.len());
+            let (state, declared) = (pair % State::ALL.len(), pair / State::ALL.len());
             made.push(Combination { number: n * pairs + pair, things: things.clone(), state, declared });
         }
     }
@@ -259,7 +237,7 @@ fn combinations(all: bool) -> Vec<Combination> {
 
 /// Why another disk than the target may be the declared one: by SPEC's own words it is.
 fn is_taken_for_it(combination: &Combination, taken: Thing) -> bool {
-    let (state, declared) = (STATES[combination.state], DECLARED[combination.declared]);
+    let (state, declared) = (State::ALL[combination.state], DECLARED[combination.declared]);
     match taken {
         // The target is of another size, so it is another disk.
         _ if state == State::Clipped => true,
@@ -277,7 +255,7 @@ fn is_taken_for_it(combination: &Combination, taken: Thing) -> bool {
 
 /// What is wrong with what the machine did; whether it was written, and whether the target was.
 fn judge(shelf: &Shelf, combination: &Combination) -> Result<(bool, bool), String> {
-    let (state, declared) = (STATES[combination.state], DECLARED[combination.declared]);
+    let (state, declared) = (State::ALL[combination.state], DECLARED[combination.declared]);
     let seen: Vec<Seen> = combination.things.iter().map(|thing| thing.seen(state, declared)).collect();
     let rule = rule(&seen, declared);
     let may = if let Rule::Is(n) = rule { Some(n) } else { None };
@@ -342,7 +320,7 @@ fn no_disk_but_the_declared_one_is_ever_written() {
         failed.len()
     );
     for (combination, why) in failed.iter().take(5) {
-        let (state, declared) = (STATES[combination.state], DECLARED[combination.declared]);
+        let (state, declared) = (State::ALL[combination.state], DECLARED[combination.declared]);
         println!("WRONG_DISK={} replays {:?} {state:?} {declared:?}: {why}", combination.number, combination.things);
     }
     assert!(failed.is_empty(), "{} starts failed, see above", failed.len());

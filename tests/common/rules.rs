@@ -51,6 +51,31 @@ pub enum State {
     Clipped,
 }
 
+impl State {
+    /// Every one.
+    pub const ALL: [Self; 19] = [
+        Self::Good,
+        Self::Blank,
+        Self::MbrZeroed,
+        Self::MbrGarbage,
+        Self::TableZeroed,
+        Self::SomebodyElses,
+        Self::CodeAltered,
+        Self::SignatureAltered,
+        Self::P1Damaged,
+        Self::BothDamaged,
+        Self::BothDirty,
+        Self::StatesGarbage,
+        Self::Restoring,
+        Self::MbrUnreadable,
+        Self::HeadUnreadable,
+        Self::GapUnreadable,
+        Self::TailUnreadable,
+        Self::Locked,
+        Self::Clipped,
+    ];
+}
+
 pub const DECLARED: [Declared; 6] = [
     Declared { at_least: false, signature: false, second: false },
     Declared { at_least: true, signature: false, second: false },

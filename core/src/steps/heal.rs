@@ -35,8 +35,6 @@ struct Healing<'t> {
     from_cd: usize,
     /// See [`Table::is_partial`].
     partial: bool,
-    /// Whether all but the filesystem's first sectors is still to come: then the boot sector gets no 55AA yet.
-    beginning: bool,
     /// The first ranges that could not be mended, and why; and how many there are in all.
     failed: Vec<String>,
     failures: usize,
@@ -74,9 +72,8 @@ impl Context<'_> {
         let table = self.image_of(partition);
         let image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
         let (entry, from_sibling, from_cd, failed, failures) = (None, 0, 0, Vec::new(), 0);
-        let (partial, beginning) = (false, false);
-        let mut healing =
-            Healing { target, sibling, image, entry, from_sibling, from_cd, partial, beginning, failed, failures };
+        let partial = false;
+        let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, partial, failed, failures };
         let mut damage = match found {
             Some(damage) => damage,
             None => {
@@ -123,9 +120,8 @@ impl Context<'_> {
             let Some(content) = self.buffers.both().0.get_mut(..entry.bytes()) else { return };
             let read = target.read(self.machine, Offset(entry.first), content);
             if read.is_err() || !entry.matches(content) {
-                healing.beginning = true;
-                let _ = self.mend(&entry, healing);
-                healing.beginning = false;
+                // All but these sectors is still to come: the boot sector gets no 55AA yet.
+                let _ = self.mend(&entry, healing, entry.first == 0);
             }
         }
     }
@@ -206,7 +202,7 @@ impl Context<'_> {
 
     fn mend_or_note(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>) {
         let mended = match healing.partial && self.may_have_moved(entry, seal, &healing.target) {
-            false => self.mend(entry, healing),
+            false => self.mend(entry, healing, false),
             true => Err("it may stand elsewhere now, and something else there".to_string()),
         };
         let Err(why) = mended else { return };
@@ -237,9 +233,9 @@ impl Context<'_> {
         names.contains('/') && sectors > 0
     }
 
-    fn mend(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
+    /// One that is left `unfinished` is mended again later, and counts then.
+    fn mend(&mut self, entry: &Entry, healing: &mut Healing<'_>, unfinished: bool) -> Result<(), String> {
         let mut why = Vec::new();
-        let unfinished = healing.beginning && entry.first == 0;
         if let Some((name, sibling)) = &healing.sibling {
             let sibling = sibling.as_ref().map_err(Clone::clone);
             match sibling.and_then(|sibling| self.mend_from_sibling(entry, sibling, &healing.target, unfinished)) {
@@ -250,7 +246,7 @@ impl Context<'_> {
                 Err(trouble) => why.push(format!("{name}: {trouble}")),
             }
         }
-        match self.mend_from_cd(entry, healing) {
+        match self.mend_from_cd(entry, healing, unfinished) {
             Ok(()) => {
                 healing.from_cd += usize::from(!unfinished);
                 return Ok(());
@@ -279,7 +275,7 @@ impl Context<'_> {
         put(self.machine, target, entry, content, copy, unfinished).map_err(|e| e.to_string())
     }
 
-    fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>) -> Result<(), String> {
+    fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>, unfinished: bool) -> Result<(), String> {
         let (image, cursor) = healing.image.as_mut().map_err(|why| why.clone())?;
         // Both are in the order of the disk, so one pass over the image's table is enough for all but the
         // boot sector.
@@ -296,7 +292,6 @@ impl Context<'_> {
             return Err("the CD's image is not what was sealed".to_string());
         };
         let (content, back) = self.buffers.chunk(self.machine, image, &wanted)?;
-        let unfinished = healing.beginning && entry.first == 0;
         let written = put(self.machine, &healing.target, entry, content, back, unfinished).map_err(|e| e.to_string());
         if unfinished || entry.kind == Kind::ExtSuperblockEnd {
             self.buffers.forget();
@@ -374,18 +369,15 @@ fn put(
     if matches!(entry.kind, Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
         fit_superblock(machine, target, entry, content)?;
     }
+    if unfinished && let Some(signature) = content.get_mut(510..SECTOR) {
+        signature.fill(0);
+    }
     // What follows the boot sector comes before it, for the reason that it comes last of all.
     if entry.first == 0
         && let Some((boot_sector, rest)) = content.split_at_mut_checked(SECTOR).filter(|(_, rest)| !rest.is_empty())
     {
         target.write_using(machine, Offset(1), rest, back)?;
-        if unfinished {
-            boot_sector[510..].fill(0);
-        }
         return target.write_using(machine, Offset(0), boot_sector, back);
-    }
-    if unfinished && let Some(signature) = content.get_mut(510..SECTOR) {
-        signature.fill(0);
     }
     target.write_using(machine, Offset(entry.first), content, back)
 }
