@@ -105,7 +105,8 @@ impl Machine<'_> {
         Bochs { child, input, output, end, folder, said: String::new() }
     }
 
-    /// SeaBIOS, so that IDE disk and CD work as they do in QEMU.
+    /// SeaBIOS, so that IDE disk and CD work as they do in QEMU. No sound: where the host has no card, Bochs 2.7
+    /// overruns a buffer in looking for one.
     fn configuration(&self, ips: u64) -> String {
         let serial = match self.serial {
             true => "com1: enabled=1, mode=file, dev=serial.txt",
@@ -123,6 +124,7 @@ impl Machine<'_> {
              boot: cdrom, disk\n\
              {serial}\n\
              clock: sync=none, time0=1000000000\n\
+             sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy\n\
              panic: action=fatal\n\
              log: bochs.log\n\
              display_library: rfb, options=\"timeout=0\"\n"
