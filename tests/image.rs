@@ -754,6 +754,45 @@ fn what_is_no_filesystem_known_here_is_kept_whole() {
     }
 }
 
+/// Packs of any length come from the CD 64 KiB at once, and none of it twice; where something behind a pack can't
+/// be read, the pack can.
+#[test]
+fn packs_are_read_in_few_transfers_and_one_bad_sector_costs_one_pack() {
+    const CHUNKS: usize = 64;
+    let mut random = Random::new(9);
+    // Of each chunk, some cannot be compressed, of one in nine nothing can.
+    let chunk = |n: usize| {
+        let noise = if n % 9 == 8 { CHUNK_BYTES } else { random.next() as usize % CHUNK_BYTES };
+        (0..CHUNK_BYTES).map(|at| if at < noise { random.next() as u8 } else { n as u8 }).collect::<Vec<u8>>()
+    };
+    let content = (0..CHUNKS).flat_map(chunk).collect::<Vec<u8>>();
+    let (set, _) = unknown(&content);
+    let (begin, header, entries) = set.image_file(1);
+    let packed = entries.iter().map(|e| e.place.unwrap().bytes.next_multiple_of(2048) / 2048).sum::<u32>();
+    assert_eq!((header.chunks as usize, entries.len()), (CHUNKS, CHUNKS));
+    for (step, partition) in [("verify images", false), ("restore P2", true), ("restore system", true)] {
+        let mut pc = set.blank();
+        pc.start();
+        pc.disks[0].poke(2048 * 512 + 70_000, b"damage");
+        pc.cd = set.with_logic(&format!("logic 1\n{}1 {step} else 2\n2 hold \"end\"\n", set.declarations())).iso;
+        pc.start();
+        assert!(pc.log().iter().any(|l| l.starts_with(&format!("1 {step} = ok"))), "{:#?}", pc.lines);
+        assert!(!partition || pc.disks[0].bytes(2048..2048 + 128 * CHUNKS as u64) == content, "{step}");
+        let (calls, sectors) = pc.cd_reads;
+        // Besides: logic.txt and directories, the other image, table and names.
+        assert!(calls <= packed as usize / 32 + 20, "{step}: {calls} reads for {packed} sectors");
+        assert!(sectors <= packed + 200, "{step}: {sectors} sectors instead of {packed}");
+    }
+    let bad = CHUNKS / 2;
+    let mut pc = set.blank();
+    pc.bad_cd_sectors.insert((begin / 2048) as u32 + entries[bad].place.unwrap().at);
+    pc.cd = set.with_logic(&format!("logic 1\n{}1 restore system else 2\n2 hold \"end\"\n", set.declarations())).iso;
+    pc.start();
+    assert!(pc.log().iter().any(|l| l.starts_with("1 restore system = failed (")), "{:#?}", pc.lines);
+    let written = pc.disks[0].bytes(2048..2048 + 128 * bad as u64);
+    assert!(written[SECTOR..] == content[SECTOR..bad * CHUNK_BYTES], "all that stands before is good");
+}
+
 #[test]
 fn zeros_cost_next_to_nothing() {
     // 256 MiB, of which nothing was ever written but the last sector.

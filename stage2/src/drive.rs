@@ -10,9 +10,6 @@ use knownstate_core::machine::IoError;
 /// The most that a BIOS moves at once, in bytes: SeaBIOS refuses more, and ISA DMA can't.
 const MOST_BYTES: usize = 0x1_0000;
 
-/// How much of each block's head and tail is marked before a read.
-const MARK_BYTES: usize = 8;
-
 /// Tries at the same size; then the size is halved, and what fails at the smallest size fails.
 const TRIES: u8 = 2;
 
@@ -163,7 +160,7 @@ impl Drive {
                 let mark = mark(into, self.block);
                 let address = into.as_mut_ptr() as u32;
                 int13::transfer(Direction::Read, self.number, at, count, address)?;
-                if is_marked(into, self.block, &mark) { Err(IoError::Short) } else { Ok(()) }
+                if is_marked(into, self.block, mark) { Err(IoError::Short) } else { Ok(()) }
             }
         }
     }
@@ -200,22 +197,24 @@ impl Memory<'_> {
 /// Marks both ends of every block before a read, with a pattern that is new each time: some BIOSes report
 /// success without having moved anything.
 #[inline(never)]
-fn mark(blocks: &mut [u8], block: usize) -> [u8; MARK_BYTES] {
-    static NONCE: AtomicU32 = AtomicU32::new(0x9E37_79B9);
-    let nonce = NONCE.load(Ordering::Relaxed).wrapping_mul(0x4C95_7F2D).wrapping_add(0x1405_7B7F);
-    NONCE.store(nonce, Ordering::Relaxed);
-    let mut mark = [0; MARK_BYTES];
-    mark[..4].copy_from_slice(&nonce.to_le_bytes());
-    mark[4..].copy_from_slice(&(!nonce).to_le_bytes());
+fn mark(blocks: &mut [u8], block: usize) -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0x9E37_79B9);
+    let mark = LAST.load(Ordering::Relaxed).wrapping_mul(0x4C95_7F2D).wrapping_add(0x1405_7B7F);
+    LAST.store(mark, Ordering::Relaxed);
     for slot in blocks.chunks_exact_mut(block) {
-        slot[..MARK_BYTES].copy_from_slice(&mark);
-        slot[block - MARK_BYTES..].copy_from_slice(&mark);
+        if let Some(head) = slot.first_chunk_mut() {
+            *head = mark.to_le_bytes();
+        }
+        if let Some(tail) = slot.last_chunk_mut() {
+            *tail = (!mark).to_le_bytes();
+        }
     }
     mark
 }
 
 /// Whether a block still has its mark, at both ends: then it was not read.
 #[inline(never)]
-fn is_marked(blocks: &[u8], block: usize, mark: &[u8; MARK_BYTES]) -> bool {
-    blocks.chunks_exact(block).any(|slot| slot[..MARK_BYTES] == *mark && slot[block - MARK_BYTES..] == *mark)
+fn is_marked(blocks: &[u8], block: usize, mark: u32) -> bool {
+    let (head, tail) = (mark.to_le_bytes(), (!mark).to_le_bytes());
+    blocks.chunks_exact(block).any(|slot| slot.first_chunk() == Some(&head) && slot.last_chunk() == Some(&tail))
 }

@@ -195,6 +195,8 @@ pub struct Pc {
     /// Sectors of the first disk, and of the CD, that were read in this run.
     pub seen: BTreeSet<u64>,
     pub cd_seen: BTreeSet<u32>,
+    /// How often the CD was read, and how many sectors that were.
+    pub cd_reads: (usize, u32),
     /// What happened in this run, if anybody wants to know.
     pub happened: Option<Vec<Happened>>,
     pub cut: Option<Cut>,
@@ -226,6 +228,7 @@ impl Pc {
         self.writes.clear();
         self.seen.clear();
         self.cd_seen.clear();
+        self.cd_reads = (0, 0);
         self.asked.clear();
         if let Some(happened) = &mut self.happened {
             happened.clear();
@@ -321,6 +324,7 @@ impl Machine for Pc {
         self.dead(())?;
         assert!(into.len().is_multiple_of(CD_SECTOR), "a CD read of {} bytes", into.len());
         let sectors = (into.len() / CD_SECTOR) as u32;
+        self.cd_reads = (self.cd_reads.0 + 1, self.cd_reads.1 + sectors);
         if self.happened.is_none() {
             self.cd_seen.extend(at.0..at.0.saturating_add(sectors));
         }

@@ -226,13 +226,19 @@ fn lvm(disk: &Path) {
     }
 }
 
-/// The four labels (ZFS on-disk format 1.3, section 1.2), each with an nvlist's beginning and uberblocks.
+/// The four labels (ZFS on-disk format 1.3, section 1.2), each with its list's beginning and uberblocks.
 fn zfs(disk: &Path, sectors: u64) {
     let label = 256 << 10;
     let whole = sectors * 512 / label * label;
     for at in [0, label, whole - 2 * label, whole - label] {
-        // XDR encoding, little endian (libnvpair).
+        // XDR encoding, little endian (libnvpair), and the first pair: encoded and decoded size, name, type
+        // uint64, one of it, 5000.
         poke(disk, at + (16 << 10), &[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        poke(
+            disk,
+            at + (16 << 10) + 12,
+            b"\0\0\0\x24\0\0\0\x20\0\0\0\x07version\0\0\0\0\x08\0\0\0\x01\0\0\0\0\0\0\x13\x88",
+        );
         for slot in 4..9_u64 {
             let words = [0x00BA_B10C, 5000, slot, 0].map(u64::to_le_bytes).concat();
             poke(disk, at + (128 << 10) + slot * 1024, &words);

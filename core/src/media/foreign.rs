@@ -5,7 +5,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::bytes::u64_split;
 use crate::machine::{DiskId, IoError, Machine};
 use crate::media::boot_sector;
 use crate::media::mbr::{Entry, Mbr};
@@ -17,6 +16,11 @@ struct Mark {
     at: usize,
     bytes: &'static [u8],
 }
+
+/// ZFS on-disk format 1.3, section 1.2.2: at 16 KiB in each label stands a list of names and values, packed as
+/// XDR (libnvpair), and OpenZFS (`spa_config_generate`, `vdev_label_init`) puts the version first. Tools that
+/// wipe marks and not labels leave it.
+const ZFS: Mark = Mark { owner: "ZFS", at: 16 * 1024 + 20, bytes: b"\x00\x00\x00\x07version" };
 
 /// Marks at the beginning of a disk or of a partition.
 const HEAD: &[Mark] = &[
@@ -41,6 +45,7 @@ const HEAD: &[Mark] = &[
     Mark { owner: "RAID", at: 4096, bytes: &[0xFC, 0x4E, 0x2B, 0xA9] },
     // Windows dynamic disks: the LDM private header of MBR disks, in LBA 6.
     Mark { owner: "dynamic disk", at: 6 * 512, bytes: b"PRIVHEAD" },
+    ZFS,
     // ISO 9660 on a disk: a boot stick.
     Mark { owner: "ISO 9660", at: 16 * 2048 + 1, bytes: b"CD001" },
 ];
@@ -65,10 +70,6 @@ const HEAD_SECTORS: u64 = 65;
 /// ZFS on-disk format 1.3, section 1.2: labels of 256 KiB, two at the beginning and two at the end of a
 /// volume, whose length counts in whole labels.
 const LABEL: u64 = 256 * 1024 / 512;
-/// In each label, the uberblock array stands at 128 KiB, 128 slots of 1 KiB.
-const UBERBLOCKS: u64 = LABEL / 2;
-/// ZFS: the uberblock's magic, in either byte order.
-const UBERBLOCK_MAGIC: u64 = 0x00BA_B10C;
 
 /// Partition types that say whose a partition is: protective GPT, Windows dynamic disk, Linux LVM,
 /// Linux RAID, and FreeBSD's ZFS slice.
@@ -90,10 +91,9 @@ fn owner_by(marks: &[Mark], head: &[u8]) -> Option<&'static str> {
 }
 
 /// The same for a filesystem that takes the whole disk; FAT has no mark but its parameter block.
-fn owner_of_whole_disk(machine: &mut dyn Machine, disk: DiskId, sectors: u64) -> Result<Option<&'static str>, IoError> {
-    let head = read_head(machine, disk, Lba(0), WHOLE_DISK_SECTORS.min(sectors))?;
+fn owner_of_whole_disk(head: &[u8]) -> Option<&'static str> {
     let fat = head.first_chunk().is_some_and(boot_sector::has_bpb);
-    Ok(if fat { Some("a FAT filesystem") } else { owner_by(WHOLE_DISK, &head) })
+    if fat { Some("a FAT filesystem") } else { owner_by(WHOLE_DISK, head) }
 }
 
 /// Whose the disk is, if anything on it says so: its beginning, its end, and the same of what its partition
@@ -108,13 +108,14 @@ pub fn owner(
     mbr: Option<&Mbr>,
     map: &[Entry; 4],
 ) -> Result<Option<&'static str>, IoError> {
-    if let Some(owner) = owner_of_volume(machine, disk, Lba(0), sectors)? {
+    let head = read_head(machine, disk, Lba(0), WHOLE_DISK_SECTORS.min(sectors))?;
+    if let Some(owner) = owner_of_volume(machine, disk, Lba(0), sectors, &head)? {
         return Ok(Some(owner));
     }
     // The boot sectors of FAT, exFAT and NTFS look like an MBR whose table is empty.
     let entries = mbr.map(Mbr::entries).unwrap_or_default();
     if entries.iter().all(|entry| entry.kind == 0)
-        && let Some(owner) = owner_of_whole_disk(machine, disk, sectors)?
+        && let Some(owner) = owner_of_whole_disk(&head)
     {
         return Ok(Some(owner));
     }
@@ -176,42 +177,41 @@ fn owner_of_entry(
     }
     match KINDS.iter().find(|(kind, _)| *kind == entry.kind) {
         Some(&(_, owner)) => Ok(Some(owner)),
-        None => owner_of_volume(machine, disk, Lba(start), length),
+        None => {
+            let head = read_head(machine, disk, Lba(start), HEAD_SECTORS.min(length))?;
+            owner_of_volume(machine, disk, Lba(start), length, &head)
+        }
     }
 }
 
-/// Whose a disk or a partition is, by its beginning and its end.
+/// Whose a disk or a partition is that begins with `head`, by that and by its end.
 #[inline(never)]
 fn owner_of_volume(
     machine: &mut dyn Machine,
     disk: DiskId,
     start: Lba,
     length: u64,
+    head: &[u8],
 ) -> Result<Option<&'static str>, IoError> {
-    let head = read_head(machine, disk, start, HEAD_SECTORS.min(length))?;
-    if let Some(owner) = owner_of_head(&head) {
+    if let Some(owner) = owner_of_head(head) {
         return Ok(Some(owner));
     }
-    if has_uberblock(machine, disk, start, length / LABEL * LABEL)? {
-        return Ok(Some("ZFS"));
+    if has_label(machine, disk, start, length / LABEL * LABEL)? {
+        return Ok(Some(ZFS.owner));
     }
     owner_of_tail(machine, disk, start, length)
 }
 
-/// Whether a label of ZFS stands on a volume of so many sectors, a whole number of labels. Any of the four
-/// will do: a pool is found by the last when the beginning was wiped.
-fn has_uberblock(machine: &mut dyn Machine, disk: DiskId, start: Lba, length: u64) -> Result<bool, IoError> {
-    // Larger slots begin at multiples of 1 KiB too. The magic stands in the writer's byte order.
-    let magic = |slot: &[u8]| {
-        let magic = u64_split(slot, 0, 4);
-        magic == UBERBLOCK_MAGIC || magic.swap_bytes() == UBERBLOCK_MAGIC
-    };
-    let mut slots = vec![0; UBERBLOCKS as usize * SECTOR];
-    for label in [0, LABEL, length.saturating_sub(2 * LABEL), length.saturating_sub(LABEL)] {
+/// Whether a label of ZFS behind the first one stands on a volume of so many sectors, a whole number of labels.
+/// Any of the four will do: a pool is found by the last when the beginning was wiped.
+fn has_label(machine: &mut dyn Machine, disk: DiskId, start: Lba, length: u64) -> Result<bool, IoError> {
+    for label in [LABEL, length.saturating_sub(2 * LABEL), length.saturating_sub(LABEL)] {
         // A volume that ends before has none, and what follows may be past the end of the disk.
         if label + LABEL <= length {
-            machine.read_disk(disk, Lba(start.0 + label + UBERBLOCKS), &mut slots)?;
-            if slots.chunks(1024).any(magic) {
+            let mut sector = [0; SECTOR];
+            let (at, within) = ((ZFS.at / SECTOR) as u64, ZFS.at % SECTOR);
+            machine.read_disk(disk, Lba(start.0 + label + at), &mut sector)?;
+            if sector[within..].starts_with(ZFS.bytes) {
                 return Ok(true);
             }
         }
@@ -247,17 +247,19 @@ fn owner_of_tail(
     start: Lba,
     sectors: u64,
 ) -> Result<Option<&'static str>, IoError> {
-    let first = (sectors / 128 * 128).saturating_sub(128);
-    let mut tail = vec![0; (sectors - first) as usize * SECTOR];
-    machine.read_disk(disk, Lba(start.0 + first), &mut tail)?;
-    let byte_of = |sector: u64| (sector.saturating_sub(first)) as usize * SECTOR;
-    let begins = |sector: u64, mark: &[u8]| {
-        let at = byte_of(sector);
+    let last = sectors.saturating_sub(1);
+    // Version 1.0 stands at the largest multiple of 4 KiB that is 8 KiB or more before the end, and version 0.90
+    // at the beginning of the last whole 64 KiB.
+    let version_1_0 = sectors.saturating_sub(16) / 8 * 8;
+    let version_0_90 = (sectors / 128 * 128).saturating_sub(128);
+    let mut sector = [0; SECTOR];
+    machine.read_disk(disk, Lba(start.0 + version_0_90), &mut sector)?;
+    let mut tail = vec![0; (sectors - version_1_0) as usize * SECTOR];
+    machine.read_disk(disk, Lba(start.0 + version_1_0), &mut tail)?;
+    let begins = |at: u64, mark: &[u8]| {
+        let at = at.saturating_sub(version_1_0) as usize * SECTOR;
         tail.get(at..at + mark.len()) == Some(mark)
     };
-    let last = sectors.saturating_sub(1);
-    // Version 1.0 stands at the largest multiple of 4 KiB that is 8 KiB or more before the end.
-    let version_1_0 = sectors.saturating_sub(16) / 8 * 8;
     let md = [0xFC, 0x4E, 0x2B, 0xA9];
     Ok(if begins(last, b"EFI PART") {
         Some("GPT")
@@ -265,7 +267,7 @@ fn owner_of_tail(
         Some("DDF RAID")
     } else if begins(last.saturating_sub(1), b"Intel Raid ISM") {
         Some("Intel RAID")
-    } else if begins(version_1_0, &md) || begins(first, &md) {
+    } else if begins(version_1_0, &md) || sector.starts_with(&md) {
         Some("RAID")
     } else {
         None

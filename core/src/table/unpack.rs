@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::{CHUNK_BYTES, Entry, Place, Table};
 use crate::defects::{Defect, seeded};
@@ -22,6 +23,20 @@ pub struct Buffers<'b> {
     output: &'b mut [u8],
     /// The pack that stands unpacked in `output`, and its length in bytes there.
     loaded: Option<(u32, usize)>,
+    /// What was read of the image behind the last pack.
+    ahead: Ahead,
+}
+
+/// Part of an image, read before it was asked for. Packs that are taken in their order come from the CD in as
+/// few transfers as there can be, whatever their lengths: each has a price, of a seek or of a BIOS's ways.
+#[derive(Default)]
+struct Ahead {
+    /// Where it begins in the image, in bytes.
+    from: u64,
+    bytes: Vec<u8>,
+    /// Where the pack ends that was asked for last, in bytes: in whose place the next one begins, if they are
+    /// taken in their order.
+    next: u64,
 }
 
 impl<'b> Buffers<'b> {
@@ -29,7 +44,7 @@ impl<'b> Buffers<'b> {
     #[must_use]
     pub fn new(memory: &'b mut [u8; BUFFER_BYTES]) -> Self {
         let (input, output) = memory.split_at_mut(CHUNK_BYTES);
-        Self { input, output, loaded: None }
+        Self { input, output, ..Self::default() }
     }
 
     /// A chunk's content, and the input buffer, which is free again. Neighbours that share a pack are
@@ -66,9 +81,10 @@ impl<'b> Buffers<'b> {
         (&mut *self.input, &mut *self.output)
     }
 
-    /// The unpacked pack was changed, or another image is opened: it has to be read again.
+    /// The unpacked pack was changed, or another image comes: all has to be read again.
     pub fn forget(&mut self) {
         self.loaded = None;
+        self.ahead = Ahead::default();
     }
 
     /// Reads a pack and compares its hash.
@@ -76,30 +92,86 @@ impl<'b> Buffers<'b> {
     /// # Errors
     /// That it is unreadable or damaged.
     pub fn check(&mut self, machine: &mut dyn Machine, image: &Table, place: Place) -> Result<(), String> {
-        read(machine, image, place, self.input).map(drop)
+        read(machine, image, place, self.input, &mut self.ahead).map(drop)
     }
 
     /// Reads and unpacks a pack; its length in bytes.
     #[inline(never)]
     fn load(&mut self, machine: &mut dyn Machine, image: &Table, place: Place) -> Result<usize, String> {
-        if place.raw {
-            return read(machine, image, place, self.output).map(|pack| pack.len());
+        let packed = read(machine, image, place, self.input, &mut self.ahead)?;
+        if !place.raw {
+            return knownstate_hot::unpack(packed, self.output)
+                .ok_or_else(|| damaged(image, place, "it can't be unpacked"));
         }
-        let packed = read(machine, image, place, self.input)?;
-        knownstate_hot::unpack(packed, self.output).ok_or_else(|| damaged(image, place, "it can't be unpacked"))
+        let output = self.output.get_mut(..packed.len()).ok_or_else(|| too_long(image, place))?;
+        output.copy_from_slice(packed);
+        Ok(packed.len())
     }
 }
 
-fn read<'i>(machine: &mut dyn Machine, image: &Table, place: Place, input: &'i mut [u8]) -> Result<&'i [u8], String> {
-    let bytes = place.bytes as usize;
-    let too_long = || damaged(image, place, "it is too long");
-    let whole = input.get_mut(..bytes.next_multiple_of(CD_SECTOR)).ok_or_else(too_long)?;
-    image.read(machine, u64::from(place.at) * CD_SECTOR as u64, whole)?;
-    let packed = &whole[..bytes];
+/// Reads a pack, and compares its hash. It stands in `input`, or in what was read `ahead`.
+fn read<'i>(
+    machine: &mut dyn Machine,
+    image: &Table,
+    place: Place,
+    input: &'i mut [u8],
+    ahead: &'i mut Ahead,
+) -> Result<&'i [u8], String> {
+    let (from, bytes) = (u64::from(place.at) * CD_SECTOR as u64, place.bytes as usize);
+    let whole = bytes.next_multiple_of(CD_SECTOR);
+    if whole > input.len() {
+        return Err(too_long(image, place));
+    }
+    let in_order = from == ahead.next;
+    ahead.next = from + whole as u64;
+    let packed = if in_order {
+        ahead.fill(machine, image, from, whole, input)?
+    } else {
+        image.read(machine, from, &mut input[..whole])?;
+        &input[..whole]
+    };
+    let packed = packed.get(..bytes).ok_or_else(|| too_long(image, place))?;
     if hash(0, packed) != place.hash && !seeded(Defect::PackTrusted) {
         return Err(damaged(image, place, "its hash is wrong"));
     }
     Ok(packed)
+}
+
+impl Ahead {
+    /// Gives `length` bytes from byte `from` of an image on, and reads what is not there yet, by way of `input`.
+    fn fill(
+        &mut self,
+        machine: &mut dyn Machine,
+        image: &Table,
+        from: u64,
+        length: usize,
+        input: &mut [u8],
+    ) -> Result<&[u8], String> {
+        // What lies before it was used.
+        let used = from.checked_sub(self.from).and_then(|used| usize::try_from(used).ok());
+        match used.filter(|&used| used <= self.bytes.len()) {
+            Some(used) if used + length <= self.bytes.len() => return Ok(&self.bytes[used..used + length]),
+            Some(used) => drop(self.bytes.drain(..used)),
+            None => self.bytes.clear(),
+        }
+        self.from = from;
+        let at = from + self.bytes.len() as u64;
+        let missing = length - self.bytes.len();
+        let left = image.header.file_bytes.saturating_sub(at).next_multiple_of(CD_SECTOR as u64);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).clamp(missing, input.len());
+        let mut read = &mut input[..most];
+        if image.read(machine, at, read).is_err() {
+            // Not for the sake of what nobody has asked for.
+            read = &mut read[..missing];
+            image.read(machine, at, read)?;
+        }
+        self.bytes.extend_from_slice(read);
+        Ok(&self.bytes[..length])
+    }
+}
+
+fn too_long(image: &Table, place: Place) -> String {
+    damaged(image, place, "it is too long")
 }
 
 fn damaged(image: &Table, place: Place, why: &str) -> String {

@@ -126,13 +126,9 @@ s2_unpack:
     jmp 4b
 
 # Switches to real mode and goes on at \label, with DS = CS, SS:ESP the real-mode stack. EBX, ESI, EDI
-# and EBP must have been saved.
+# and EBP must have been saved. Pages and protection end in one write, as they begin in one: emulators forget
+# all that they know of memory at each such write.
 .macro s2_to_real label
-    mov %cr0, %eax
-    and $~S2_CR0_PG, %eax
-    mov %eax, %cr0
-    xor %eax, %eax
-    mov %eax, %cr3                      # as it was; and the processor forgets the pages
     lidtl s2_real_idtr
     ljmp $0x18, $(s2_down\@ - s2_image)
 .code16
@@ -146,7 +142,7 @@ s2_down\@:
     mov %ax, %gs
     mov %ax, %ss
     mov %cr0, %eax
-    and $~S2_CR0_PE, %eax
+    and $~(S2_CR0_PE | S2_CR0_PG), %eax
     mov %eax, %cr0
     ljmp $S2_IMAGE_SEGMENT, $(\label - s2_image)
 .endm
@@ -189,9 +185,11 @@ s2_returned:
     mov %cs, %ax
     mov %ax, %ds
     cli                                 # again: some BIOS calls return with interrupts on
-    lgdtl s2_gdtr - s2_image            # some replace the descriptor table
+    lgdtl s2_gdtr - s2_image            # some replace the descriptor table, and the pages' directory
+    mov ${pages}, %eax
+    mov %eax, %cr3
     mov %cr0, %eax
-    or $S2_CR0_PE, %eax
+    or $(S2_CR0_PE | S2_CR0_PG), %eax
     mov %eax, %cr0
     ljmpl $8, $s2_back
 .code32
@@ -204,7 +202,6 @@ s2_back:
     mov %eax, %ss
     mov s2_saved_esp, %esp
     lidtl s2_idtr
-    call s2_pages
     mov %esi, %eax
     pop %ebp
     pop %edi
@@ -212,8 +209,8 @@ s2_back:
     pop %ebx
     ret
 
-# void s2_pages(void): paging on, with the tables that stage2/src/pages.rs has laid. Every page that there is
-# stands at its own address.
+# void s2_pages(void): paging on, for the first time, with the tables that stage2/src/pages.rs has laid. Every
+# page that there is stands at its own address.
 .globl s2_pages
 s2_pages:
     mov ${pages}, %eax
@@ -237,6 +234,8 @@ s2_leave:
     # the MBR's copy (Windows 7 uses BP, syslinux and FreeBSD SI); the rest zero.
     mov %cs, %ax
     mov %ax, %ds
+    xor %eax, %eax
+    mov %eax, %cr3                      # as it was
     mov s2_hand_off_drive - s2_image, %edx
     mov s2_hand_off_entry - s2_image, %esi
     mov %esi, %ebp
