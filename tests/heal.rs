@@ -966,8 +966,7 @@ fn only_what_logic_txt_protects_is_damage() {
         );
         for path in ["tree/kernel", "tree/sub/folder/deep"] {
             let said = outcome(&pc, 1, sector(path));
-            let moved = said[3].contains("it may stand elsewhere now");
-            assert!(said[2].contains(&format!("/{path})")) && moved, "{options}, {path}: {said:?}");
+            assert!(said[2].contains(&format!("/{path})")) && said[3] == "ok", "{options}, {path}: {said:?}");
         }
         let said = outcome(&pc, 1, 0);
         assert!(said[2] != "ok" && said[3] == "ok", "{options}: the boot sector goes with the files: {said:?}");
@@ -989,31 +988,46 @@ fn only_what_logic_txt_protects_is_damage() {
 /// Under `protect PATH` nothing says that a file still stands where it was sealed.
 #[test]
 fn a_protected_file_is_mended_where_it_is_and_not_where_it_was() {
-    for options in ["-F 16 -s 2", "-t ext4"] {
+    let paths = ["kernel", "tree/kernel", "tree/a long name.config", "tree/sub/many/entry number 6"];
+    for (options, path) in
+        ["-F 12 -s 8", "-F 16 -s 2", "-t ext2 -b 1024", "-t ext4"].iter().flat_map(|o| paths.map(|p| (*o, p)))
+    {
         let folder = maker(options);
         let kernel: Vec<u8> = (0..150_001_u32).map(|n| (n * n / 7 + n) as u8).collect();
         images::put(folder.path(), "system.img", "kernel", &kernel);
-        let (pc, layouts) = protecting(folder.path(), "protect kernel", "");
-        let said = outcome(&pc, 0, sector_of(&layouts[0], "kernel"));
-        assert!(said[0].contains("/kernel)") && said[1] == "ok", "{options}: {said:?}");
-        if options == "-t ext4" {
-            continue;
-        }
+        let (mut pc, layouts) = protecting(folder.path(), &format!("protect \"{path}\""), "");
+        let said = outcome(&pc, 0, sector_of(&layouts[0], path));
+        assert!(said[0].contains(&format!("/{path})")) && said[1] == "ok", "{options}: {said:?}");
         // The system writes it anew, and another file to where it was.
-        let mut pc = pc;
-        std::fs::write(folder.path().join("p1"), pc.disks[0].bytes(2048..18_432)).unwrap();
-        let script = "mcopy -i p1 ::kernel k; mdel -i p1 ::kernel; head -c 200000 /dev/urandom >diary
-            mcopy -i p1 diary ::diary; mcopy -i p1 k ::kernel";
-        common::tools::shell(folder.path(), script);
-        pc.disks[0].sectors.write(2048, &std::fs::read(folder.path().join("p1")).unwrap());
-        assert_eq!(word(&pc.start()), "hold 8", "{:#?}", pc.lines);
+        let p1 = folder.path().join("p1");
+        std::fs::write(&p1, pc.disks[0].bytes(2048..18_432)).unwrap();
+        let (copied, written) = if options.starts_with("-F") {
+            (
+                format!(
+                    "mcopy -n -i p1 '::{path}' k; mdel -i p1 '::{path}'; mcopy -i p1 diary ::diary; mcopy -i p1 k '::{path}'"
+                ),
+                format!("mcopy -n -i p1 ::diary now; cmp now diary; mcopy -o -i p1 '::{path}' now; cmp now k"),
+            )
+        } else {
+            let dump = |path: &str, to: &str| format!("debugfs -R 'dump \"{path}\" {to}' p1 2>/dev/null");
+            (
+                format!(
+                    "{}; printf 'rm \"{path}\"\nwrite diary diary\nwrite k \"{path}\"\n' | debugfs -w p1 2>&1",
+                    dump(path, "k")
+                ),
+                format!("{}; cmp now diary; {}; cmp now k", dump("diary", "now"), dump(path, "now")),
+            )
+        };
+        common::tools::shell(folder.path(), &format!("head -c 5500000 /dev/urandom >diary; {copied}"));
+        pc.disks[0].sectors.write(2048, &std::fs::read(&p1).unwrap());
+        assert_eq!(word(&pc.start()), "hold 8", "{options}, {path}: {:#?}", pc.lines);
         let said = line(&pc, "4");
-        assert!(said.contains("= failed (") && said.contains("it may stand elsewhere now"), "{said}");
-        std::fs::write(folder.path().join("p1"), pc.disks[0].bytes(2048..18_432)).unwrap();
-        common::tools::shell(
-            folder.path(),
-            "mcopy -n -i p1 ::diary now; cmp now diary; mcopy -o -i p1 ::kernel now; cmp now k",
+        assert!(
+            said.contains("= failed (") && said.contains("it may stand elsewhere now"),
+            "{options}, {path}: {said}"
         );
+        std::fs::write(&p1, pc.disks[0].bytes(2048..18_432)).unwrap();
+        common::tools::shell(folder.path(), &written);
     }
 }
 

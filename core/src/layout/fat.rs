@@ -235,7 +235,7 @@ fn is_last(entry: u32, width: Width) -> bool {
 }
 
 /// The names in a directory, put together from its entries in their order.
-struct Names<'a> {
+pub(crate) struct Names<'a> {
     folder: &'a str,
     /// The parts of a long name that came so far, in UTF-16, the last part first as on the disk.
     parts: Vec<[u8; 26]>,
@@ -247,12 +247,12 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn new(folder: &'a str) -> Self {
+    pub(crate) fn new(folder: &'a str) -> Self {
         Self { folder, parts: Vec::new(), expected: 0, sum: 0, ended: false }
     }
 
     /// The name that is complete with this entry, if any is, and if it is a file's or a directory's.
-    fn next(&mut self, entry: &[u8; 32]) -> Option<String> {
+    pub(crate) fn next(&mut self, entry: &[u8; 32]) -> Option<String> {
         if entry[0] != 0xE5 && entry[0x0B] & 0x3F == 0x0F {
             self.part(entry);
             return None;

@@ -23,11 +23,13 @@ pub(crate) const EXTENTS_FL: u32 = 0x8_0000;
 /// `i_flags` of files whose first data block must not be overwritten in place: compressed (4),
 /// immutable (10h), encrypted (800h), data journalled (4000h), verity (10_0000h), inline (1000_0000h).
 const REFUSED_FL: u32 = 0x4 | 0x10 | 0x800 | 0x4000 | 0x10_0000 | 0x1000_0000;
+/// `i_flags` of directories whose names don't stand in data blocks as they are: encrypted, inline.
+const UNREADABLE_FL: u32 = 0x800 | 0x1000_0000;
 /// The root directory's inode.
 pub(crate) const ROOT: u32 = 2;
 /// The largest block size, 64 KiB: `s_log_block_size` 6.
 const MAX_LOG_BLOCK_SIZE: u32 = 6;
-/// How much of the root directory is looked through: 4 MiB.
+/// How much of a directory is looked through: 4 MiB.
 const MAX_DIRECTORY_BYTES: u64 = 4 << 20;
 /// `i_block`, the 60 bytes that hold block numbers or the root of the extent tree.
 pub(crate) const I_BLOCK: usize = 0x28;
@@ -306,13 +308,13 @@ impl Ext {
         Ok(FileStart { at: self.map(volume, &inode, 0)?.0, bytes: inode.bytes() })
     }
 
-    /// Finds all of the file `name` of the root directory.
+    /// Finds all of the file at `path`, counted from the root directory.
     ///
     /// # Errors
     /// [`FsError::NotFound`], or why the file can't be used.
-    pub fn extents(&self, volume: &mut dyn Volume, name: &str) -> Result<FileMap, FsError> {
-        let inode = self.lookup(volume, name)?;
-        let mut map = FileMap { bytes: inode.bytes(), runs: Vec::new() };
+    pub fn extents(&self, volume: &mut dyn Volume, path: &str) -> Result<FileMap, FsError> {
+        let inode = self.lookup(volume, path)?;
+        let mut map = FileMap { bytes: inode.bytes(), runs: Vec::new(), overhead: self.overhead(&inode) };
         let (mut left, mut logical) = (SectorCount::holding(map.bytes).0, 0_u32);
         if left > self.blocks * self.block_sectors {
             return Err(FsError::Corrupt("i_size does not fit the filesystem"));
@@ -330,18 +332,45 @@ impl Ext {
         Err(FsError::Unsupported("a file in too many pieces"))
     }
 
-    /// The inode of the regular file `name` of the root directory.
+    /// Sectors of the blocks of pointers that a file without holes has. How many nodes an extent tree has does not
+    /// follow from the file's length; where it fits the inode (depth 0), there are none.
+    fn overhead(&self, inode: &Inode) -> Option<u64> {
+        if inode.flags() & EXTENTS_FL != 0 {
+            return (u16_at(inode.block_map(), 6) == 0).then_some(0);
+        }
+        let per_block = self.block_sectors * (SECTOR as u64 / 4);
+        let indirect = SectorCount::holding(inode.bytes()).0.div_ceil(self.block_sectors).saturating_sub(12);
+        let double = indirect.saturating_sub(per_block);
+        Some((u64::from(indirect > 0) + u64::from(double > 0) + double.div_ceil(per_block)) * self.block_sectors)
+    }
+
+    /// The inode of the regular file at `path`, counted from the root directory.
     #[inline(never)]
-    fn lookup(&self, volume: &mut dyn Volume, name: &str) -> Result<Inode, FsError> {
-        let root = self.inode(volume, ROOT)?;
-        let blocks = root.bytes().min(MAX_DIRECTORY_BYTES) / (self.block_sectors * SECTOR as u64);
+    fn lookup(&self, volume: &mut dyn Volume, path: &str) -> Result<Inode, FsError> {
+        let mut inode = self.inode(volume, ROOT)?;
+        for name in path.split('/') {
+            let number = self.child(volume, &inode, name)?.ok_or(FsError::NotFound)?;
+            inode = self.inode(volume, number)?;
+        }
+        inode.usable()
+    }
+
+    /// The inode number of what has this name in a directory.
+    fn child(&self, volume: &mut dyn Volume, folder: &Inode, name: &str) -> Result<Option<u32>, FsError> {
+        if folder.mode() & 0xF000 != 0x4000 {
+            return Ok(None);
+        }
+        if folder.flags() & UNREADABLE_FL != 0 {
+            return Err(FsError::Unsupported("directory is inline or encrypted"));
+        }
+        let blocks = folder.bytes().min(MAX_DIRECTORY_BYTES) / (self.block_sectors * SECTOR as u64);
         for logical in 0..u32::try_from(blocks).unwrap_or(0) {
-            let block = self.map(volume, &root, logical)?.0;
+            let block = self.map(volume, folder, logical)?.0;
             if let Some(number) = self.search(volume, block, name)? {
-                return self.inode(volume, number)?.usable();
+                return Ok(Some(number));
             }
         }
-        Err(FsError::NotFound)
+        Ok(None)
     }
 
     /// Looks through one directory block. Entries never cross a block, but they do cross sectors, so

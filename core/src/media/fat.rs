@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::bytes::{u8_at, u16_at, u32_at};
+use crate::layout::fat::Names;
 use crate::media::boot_sector;
 use crate::media::filesystem::{FileMap, FileStart, FsError, Volume, read};
 use crate::units::{Offset, SECTOR, SectorCount};
@@ -185,14 +186,24 @@ impl Fat {
         Ok(FileStart { at: Offset(self.cluster_start(cluster)), bytes: file_bytes(&entry) })
     }
 
-    /// Finds all of the file `name` (lower case, 8.3) of the root directory.
+    /// Finds all of the file at `path`, counted from the root directory; the case of ASCII letters means nothing.
     ///
     /// # Errors
     /// [`FsError::NotFound`], or what is wrong with its cluster chain.
     #[inline(never)]
-    pub fn extents(&self, volume: &mut dyn Volume, name: &str) -> Result<FileMap, FsError> {
-        let entry = self.lookup(volume, name)?;
-        let mut map = FileMap { bytes: file_bytes(&entry), runs: Vec::new() };
+    pub fn extents(&self, volume: &mut dyn Volume, path: &str) -> Result<FileMap, FsError> {
+        let (mut folder, mut names) = (self.root_cluster, path.split('/').peekable());
+        let entry = loop {
+            let (name, is_last) = (names.next().unwrap_or_default(), names.peek().is_none());
+            let entry = self.lookup_long(volume, folder, name)?;
+            match (is_directory(&entry), is_last) {
+                (false, true) => break entry,
+                // A directory's entry for itself or the root would be 0, and no name leads there.
+                (true, false) => folder = self.first_cluster(&entry).max(1),
+                _ => return Err(FsError::NotFound),
+            }
+        };
+        let mut map = FileMap { bytes: file_bytes(&entry), runs: Vec::new(), overhead: Some(0) };
         let mut left = SectorCount::holding(map.bytes).0;
         if left > u64::from(self.clusters) * self.sectors_per_cluster {
             return Err(FsError::Corrupt("DIR_FileSize does not fit the volume"));
@@ -210,52 +221,62 @@ impl Fat {
     }
 
     /// The directory entry of the file `name` (lower case, 8.3) of the root directory.
-    #[inline(never)]
     fn lookup(&self, volume: &mut dyn Volume, name: &str) -> Result<[u8; 32], FsError> {
         let short = short_name(name).ok_or(FsError::NotFound)?;
-        if self.width != Width::Fat32 {
-            return match self.search(volume, &short, self.root, self.root_sectors)? {
-                Search::Found(found) => Ok(found),
-                Search::Ended | Search::GoOn => Err(FsError::NotFound),
-            };
+        self.search(volume, self.root_cluster, &mut |entry| {
+            entry[..11] == short && entry[0x0B] & VOLUME == 0 && !is_directory(entry)
+        })
+    }
+
+    /// The entry of a file or a directory by the name that it has in print, in the directory whose first cluster
+    /// this is.
+    #[inline(never)]
+    fn lookup_long(&self, volume: &mut dyn Volume, folder: u32, name: &str) -> Result<[u8; 32], FsError> {
+        let mut names = Names::new("");
+        self.search(volume, folder, &mut |entry| names.next(entry).is_some_and(|n| n.eq_ignore_ascii_case(name)))
+    }
+
+    /// The first entry that is the wanted one, in the directory whose first cluster this is; the root directory of
+    /// FAT12 and FAT16, which has none, is 0.
+    #[inline(never)]
+    fn search(
+        &self,
+        volume: &mut dyn Volume,
+        folder: u32,
+        is_wanted: &mut dyn FnMut(&[u8; 32]) -> bool,
+    ) -> Result<[u8; 32], FsError> {
+        if folder == 0 && self.width != Width::Fat32 {
+            let found = search_sectors(volume, self.root, self.root_sectors, is_wanted)?;
+            return found.unwrap_or(None).ok_or(FsError::NotFound);
         }
-        let (mut table, mut cluster) = (Table::new(), self.root_cluster);
-        // A chain has at most as many links as there are clusters; a longer one is a loop. The root
-        // directory itself is limited to 65,536 entries, so to 2 MiB (fatgen103, page 23).
+        let (mut table, mut cluster) = (Table::new(), folder);
+        // A chain has at most as many links as there are clusters; a longer one is a loop. A directory is limited
+        // to 65,536 entries, so to 2 MiB (fatgen103, page 23).
         let most = (65536 * 32 / SECTOR as u64).div_ceil(self.sectors_per_cluster);
         for _ in 0..most.min(u64::from(self.clusters)) {
             if !self.cluster_valid(cluster) {
-                return Err(FsError::Corrupt("root directory's cluster chain"));
+                return Err(FsError::Corrupt("a directory's cluster chain"));
             }
             let start = self.cluster_start(cluster);
-            match self.search(volume, &short, start, self.sectors_per_cluster)? {
-                Search::Found(found) => return Ok(found),
-                Search::Ended => return Err(FsError::NotFound),
-                Search::GoOn => cluster = self.entry(volume, &mut table, cluster)?,
+            if let Some(found) = search_sectors(volume, start, self.sectors_per_cluster, is_wanted)? {
+                return found.ok_or(FsError::NotFound);
             }
-            if cluster >= 0x0FFF_FFF8 {
+            cluster = self.entry(volume, &mut table, cluster)?;
+            // The end of a chain is FF8h, FFF8h or 0FFFFFF8h and above (fatgen103, page 18).
+            if cluster >= self.end_of_chain() {
                 return Err(FsError::NotFound);
             }
         }
-        Err(FsError::Corrupt("root directory's cluster chain is a loop"))
+        Err(FsError::Corrupt("a directory's cluster chain is a loop"))
     }
 
-    /// Looks through `count` directory sectors from `first` on.
-    fn search(&self, volume: &mut dyn Volume, short: &[u8; 11], first: u64, count: u64) -> Result<Search, FsError> {
-        let mut sector = [0; SECTOR];
-        for at in first..first.saturating_add(count) {
-            read(volume, Offset(at), &mut sector)?;
-            for entry in sector.as_chunks::<32>().0 {
-                if entry[0] == 0 {
-                    return Ok(Search::Ended);
-                }
-                // Attribute bits: 08h volume label (and part of a long name, 0Fh), 10h directory.
-                if entry[..11] == short[..] && entry[0x0B] & 0x18 == 0 {
-                    return Ok(Search::Found(*entry));
-                }
-            }
+    /// The least entry of the table that ends a chain.
+    fn end_of_chain(&self) -> u32 {
+        match self.width {
+            Width::Fat12 => 0xFF8,
+            Width::Fat16 => 0xFFF8,
+            Width::Fat32 => 0x0FFF_FFF8,
         }
-        Ok(Search::GoOn)
     }
 
     /// The cluster that a directory entry points at: DIR_FstClusHI and DIR_FstClusLO.
@@ -282,12 +303,36 @@ fn file_bytes(entry: &[u8; 32]) -> u64 {
     u64::from(u32_at(entry, 0x1C))
 }
 
-/// What looking through some directory sectors came to.
-enum Search {
-    Found([u8; 32]),
-    /// An entry that begins with 0: no more follow.
-    Ended,
-    GoOn,
+/// Attribute bits of a directory entry (fatgen103, page 23): a volume's label, or part of a long name.
+const VOLUME: u8 = 0x08;
+/// See [`VOLUME`].
+const DIRECTORY: u8 = 0x10;
+
+fn is_directory(entry: &[u8; 32]) -> bool {
+    entry[0x0B] & DIRECTORY != 0
+}
+
+/// Looks through `count` directory sectors from `first` on for the first entry that is the wanted one: that one, or
+/// that no more follow, or nothing where it goes on.
+fn search_sectors(
+    volume: &mut dyn Volume,
+    first: u64,
+    count: u64,
+    is_wanted: &mut dyn FnMut(&[u8; 32]) -> bool,
+) -> Result<Option<Option<[u8; 32]>>, FsError> {
+    let mut sector = [0; SECTOR];
+    for at in first..first.saturating_add(count) {
+        read(volume, Offset(at), &mut sector)?;
+        for entry in sector.as_chunks::<32>().0 {
+            if entry[0] == 0 {
+                return Ok(Some(None));
+            }
+            if is_wanted(entry) {
+                return Ok(Some(Some(*entry)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// FAT32's FSInfo sector, if there is one (fatgen103, page 21): its lead, structure and trail

@@ -35,7 +35,7 @@ pub enum FsError {
     Unsupported(&'static str),
     /// Neither FAT nor ext2, ext3 or ext4.
     Unknown,
-    /// The file is not in the root directory.
+    /// The file is not where it was looked for.
     NotFound,
 }
 
@@ -72,9 +72,28 @@ pub struct FileMap {
     /// Its pieces in the file's order: first sector from the volume's beginning, and sectors. Together as
     /// many sectors as hold the bytes, each inside the filesystem; neighbours are one piece.
     pub runs: Vec<(Offset, u64)>,
+    /// Sectors of the blocks that only say where these are; nothing where that can't be told.
+    pub(crate) overhead: Option<u64>,
 }
 
 impl FileMap {
+    /// Whether a file of which only the sectors were known, `pieces` in the order of the disk, those that say where
+    /// the others are among them, is this one and has not moved. `unit` is [`Filesystem::unit`].
+    ///
+    /// As many sectors, none anywhere else, and all in the order of the disk: a file that was written anew comes to
+    /// that by getting its old place back, and then its parts stand where they stood.
+    #[must_use]
+    pub fn is_at(&self, pieces: &[(u64, u64)], unit: u64) -> bool {
+        let runs =
+            || self.runs.iter().map(|&(at, sectors)| (at.0, at.0.saturating_add(sectors.next_multiple_of(unit))));
+        let inside = |(first, end)| pieces.iter().any(|&(from, behind)| from <= first && end <= behind);
+        let sectors: u64 = runs().map(|(first, end)| end - first).sum();
+        let known: u64 = pieces.iter().map(|(from, behind)| behind - from).sum();
+        self.overhead.is_some_and(|overhead| sectors + overhead == known)
+            && runs().all(inside)
+            && runs().is_sorted_by(|a, b| a.1 <= b.0)
+    }
+
     /// Adds `sectors` at the end.
     pub(super) fn push(&mut self, at: Offset, sectors: u64) -> Result<(), FsError> {
         let pieces = self.runs.len();
@@ -158,15 +177,16 @@ impl Filesystem {
         Ok(start)
     }
 
-    /// Finds all of a file of the root directory, by its name in lower case (8.3 on FAT).
+    /// Finds all of a file by its path from the root directory on, `boot/vmlinuz`. On FAT the case of ASCII letters
+    /// means nothing.
     ///
     /// # Errors
     /// [`FsError::NotFound`], or why some of its content is nowhere: holes, extents that were never
     /// written, content inside the inode.
-    pub fn extents(&self, volume: &mut dyn Volume, name: &str) -> Result<FileMap, FsError> {
+    pub fn extents(&self, volume: &mut dyn Volume, path: &str) -> Result<FileMap, FsError> {
         match self {
-            Self::Fat(fat) => fat.extents(volume, name),
-            Self::Ext(ext) => ext.extents(volume, name),
+            Self::Fat(fat) => fat.extents(volume, path),
+            Self::Ext(ext) => ext.extents(volume, path),
         }
     }
 }

@@ -210,27 +210,19 @@ impl Context<'_> {
     }
 
     /// Under `protect PATH` the system may have written a file anew, and given its old place to another one.
-    /// What boot code lives in has its place for good; of files, those in the root directory are looked up.
+    /// What boot code lives in has its place for good; files are looked up.
     #[inline(never)]
     fn may_have_moved(&mut self, entry: &Entry, seal: &Table, target: &Region) -> bool {
         let names = seal.names_of(self.machine, entry.first, entry.end());
         if names.is_empty() {
             return true;
         }
-        let mut sectors = u64::from(entry.sectors);
         let Ok(filesystem) = Filesystem::open(&mut target.volume(self.machine)) else { return names.contains('/') };
-        for name in names.split(", ") {
-            let Some(file) = name.strip_prefix('/') else { continue };
-            let Ok(map) = filesystem.extents(&mut target.volume(self.machine), &file.to_ascii_lowercase()) else {
-                return true;
-            };
-            let inside = |&(at, n): &(Offset, u64)| {
-                let end = at.0.saturating_add(n.next_multiple_of(filesystem.unit())).min(entry.end());
-                end.saturating_sub(at.0.max(entry.first))
-            };
-            sectors = sectors.saturating_sub(map.runs.iter().map(inside).sum());
-        }
-        names.contains('/') && sectors > 0
+        names.split(", ").any(|name| {
+            let Some(path) = name.strip_prefix('/') else { return false };
+            let map = filesystem.extents(&mut target.volume(self.machine), path);
+            !map.is_ok_and(|map| map.is_at(&seal.pieces_of(self.machine, name), filesystem.unit()))
+        })
     }
 
     /// One that is left `unfinished` is mended again later, and counts then.

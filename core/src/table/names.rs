@@ -52,7 +52,7 @@ impl Finder {
 }
 
 /// A line's first sector, the one behind its last, and the name.
-fn parse(line: &str) -> Option<(u64, u64, &str)> {
+pub(super) fn parse(line: &str) -> Option<(u64, u64, &str)> {
     let (from, rest) = line.split_once(' ')?;
     let (count, name) = rest.split_once(' ')?;
     let from: u64 = from.parse().ok()?;

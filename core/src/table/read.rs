@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::names::Finder;
+use super::names::{self, Finder};
 use super::{Entry, Fault, Form, Header};
 use crate::bytes::u64_split;
 use crate::hash::Hasher;
@@ -119,17 +119,39 @@ impl Table {
     /// The names of what stands in sectors `first` up to `end`; empty where none can be told.
     pub fn names_of(&self, machine: &mut dyn Machine, first: u64, end: u64) -> String {
         let mut finder = Finder::new(first, end);
+        self.each_line(machine, &mut |line| finder.line(line));
+        finder.names()
+    }
+
+    /// Where all stands that has this name, in the order of the disk: first sectors, and those behind the last.
+    pub fn pieces_of(&self, machine: &mut dyn Machine, wanted: &str) -> Vec<(u64, u64)> {
+        let mut pieces: Vec<(u64, u64)> = Vec::new();
+        self.each_line(machine, &mut |line| {
+            match names::parse(line).filter(|&(_, _, name)| name == wanted) {
+                Some((from, behind, _)) => match pieces.last_mut() {
+                    Some(last) if last.1 == from => last.1 = behind,
+                    _ => pieces.push((from, behind)),
+                },
+                None => {}
+            }
+            true
+        });
+        pieces
+    }
+
+    /// Gives the names' lines one by one, until `each` has seen enough or they can't be read.
+    #[inline(never)]
+    fn each_line(&self, machine: &mut dyn Machine, each: &mut dyn FnMut(&str) -> bool) {
         let mut rest = Vec::new();
         let _ = self.each_piece(machine, self.header.names_at, |piece| {
             rest.extend_from_slice(piece);
             // The last one may go on in the next piece; one without an end is none.
             let ended = rest.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
             let mut lines = rest[..ended].split(|&b| b == b'\n');
-            let more = lines.all(|line| core::str::from_utf8(line).map_or(true, |line| finder.line(line)));
+            let more = lines.all(|line| core::str::from_utf8(line).map_or(true, &mut *each));
             rest.drain(..ended);
             more && rest.len() <= WINDOW
         });
-        finder.names()
     }
 
     /// Whether it protects some files only, so that nothing in it says where they stand now.
