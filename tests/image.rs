@@ -768,7 +768,7 @@ fn packs_are_read_in_few_transfers_and_one_bad_sector_costs_one_pack() {
     let content = (0..CHUNKS).flat_map(chunk).collect::<Vec<u8>>();
     let (set, _) = unknown(&content);
     let (begin, header, entries) = set.image_file(1);
-    let packed = entries.iter().map(|e| e.place.unwrap().bytes.next_multiple_of(2048) / 2048).sum::<u32>();
+    let packed = entries.iter().map(|e| e.place.unwrap().bytes.div_ceil(2048)).sum::<u32>();
     assert_eq!((header.chunks as usize, entries.len()), (CHUNKS, CHUNKS));
     for (step, partition) in [("verify images", false), ("restore P2", true), ("restore system", true)] {
         let mut pc = set.blank();

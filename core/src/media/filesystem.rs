@@ -73,7 +73,7 @@ pub struct FileMap {
     /// many sectors as hold the bytes, each inside the filesystem; neighbours are one piece.
     pub runs: Vec<(Offset, u64)>,
     /// Sectors of the blocks that only say where these are; nothing where that can't be told.
-    pub(crate) overhead: Option<u64>,
+    pub overhead: Option<u64>,
 }
 
 impl FileMap {

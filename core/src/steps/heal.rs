@@ -213,16 +213,15 @@ impl Context<'_> {
     /// What boot code lives in has its place for good; files are looked up.
     #[inline(never)]
     fn may_have_moved(&mut self, entry: &Entry, seal: &Table, target: &Region) -> bool {
-        let names = seal.names_of(self.machine, entry.first, entry.end());
-        if names.is_empty() {
-            return true;
-        }
-        let Ok(filesystem) = Filesystem::open(&mut target.volume(self.machine)) else { return names.contains('/') };
-        names.split(", ").any(|name| {
-            let Some(path) = name.strip_prefix('/') else { return false };
-            let map = filesystem.extents(&mut target.volume(self.machine), path);
-            !map.is_ok_and(|map| map.is_at(&seal.pieces_of(self.machine, name), filesystem.unit()))
-        })
+        let owners = seal.owners_of(self.machine, entry.first, entry.end());
+        let filesystem = Filesystem::open(&mut target.volume(self.machine));
+        owners.is_empty()
+            || owners.iter().any(|name| {
+                let Some(path) = name.strip_prefix('/') else { return false };
+                let Ok(filesystem) = &filesystem else { return true };
+                let Ok(map) = filesystem.extents(&mut target.volume(self.machine), path) else { return true };
+                !map.is_at(&seal.pieces_of(self.machine, name), filesystem.unit())
+            })
     }
 
     /// One that is left `unfinished` is mended again later, and counts then.

@@ -123,16 +123,30 @@ impl Table {
         finder.names()
     }
 
+    /// Whose the sectors `first` up to `end` are, one by one, as the seal writes it.
+    pub fn owners_of(&self, machine: &mut dyn Machine, first: u64, end: u64) -> Vec<String> {
+        let mut owners = Vec::new();
+        self.each_line(machine, &mut |line| {
+            let Some((from, behind, name)) = names::parse(line) else { return true };
+            if from < end && first < behind {
+                owners.push(name.to_string());
+            }
+            from < end
+        });
+        owners
+    }
+
     /// Where all stands that has this name, in the order of the disk: first sectors, and those behind the last.
     pub fn pieces_of(&self, machine: &mut dyn Machine, wanted: &str) -> Vec<(u64, u64)> {
         let mut pieces: Vec<(u64, u64)> = Vec::new();
         self.each_line(machine, &mut |line| {
-            match names::parse(line).filter(|&(_, _, name)| name == wanted) {
-                Some((from, behind, _)) => match pieces.last_mut() {
+            if let Some((from, behind, name)) = names::parse(line)
+                && name == wanted
+            {
+                match pieces.last_mut() {
                     Some(last) if last.1 == from => last.1 = behind,
                     _ => pieces.push((from, behind)),
-                },
-                None => {}
+                }
             }
             true
         });

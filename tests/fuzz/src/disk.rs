@@ -119,7 +119,10 @@ pub fn seal_on(machine: &mut Fuzzed<'_>, piece: u64, bytes: u64) {
         (0..SEAL_SECTORS / piece).map(|n| (Offset(n * piece), piece)).collect()
     };
     let ((), most) = heap::most(|| {
-        let Ok(Some(table)) = Table::on_disk(&mut shifted, &region, FileMap { bytes, runs }, "seal.0") else { return };
+        let Ok(Some(table)) = Table::on_disk(&mut shifted, &region, FileMap { bytes, runs, overhead: None }, "seal.0")
+        else {
+            return;
+        };
         let header = &table.header;
         assert_eq!(header.form, Form::Seal);
         assert!(header.sequence > 0 && header.file_bytes <= bytes && header.sectors.0 <= SEAL_SECTORS);
