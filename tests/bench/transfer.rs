@@ -185,7 +185,7 @@ struct Tables {
 impl Tables {
     fn new(step: &str) -> Self {
         Self {
-            bochs: Table::new(&[step, "instructions", "wait ms", "total at 100 MIPS", "of the floor"]),
+            bochs: Table::new(&[step, "instructions", "wait ms", "total at 100 MIPS", "of the floor", "target"]),
             qemu: Table::new(&[
                 "median of 5 pairs",
                 "on",
@@ -193,6 +193,7 @@ impl Tables {
                 "floor s",
                 "Knownstate s",
                 "ratio",
+                "target",
                 "CD MiB",
                 "disk read",
                 "written",
@@ -200,13 +201,13 @@ impl Tables {
         }
     }
 
-    fn cost(&mut self, name: &str, cost: Cost, floor: Cost) {
+    fn cost(&mut self, name: &str, cost: Cost, floor: Cost, target: &str) {
         let ratio = format!("{:.2}", cost.total() / floor.total());
         let wait = format!("{:.1}", cost.wait);
-        self.bochs.row(&[&name, &whole(cost.instructions), &wait, &whole(cost.total()), &ratio]);
+        self.bochs.row(&[&name, &whole(cost.instructions), &wait, &whole(cost.total()), &ratio, &target]);
     }
 
-    fn pair(&mut self, name: &str, kind: &str, setup: &Setup, pair: &Pair) {
+    fn pair(&mut self, name: &str, kind: &str, setup: &Setup, pair: &Pair, target: &str) {
         let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
         let Timed { cd, disk, .. } = pair.last;
         self.qemu.row(&[
@@ -216,6 +217,7 @@ impl Tables {
             &format!("{:.3}", pair.floor),
             &format!("{:.3}", pair.subject),
             &format!("{:.2}", pair.ratio),
+            &target,
             &mib(cd.read),
             &mib(disk.read),
             &mib(disk.written),
@@ -241,16 +243,16 @@ pub fn verify() {
     let loops = SIZES.map(|most| (most, in_bochs("read", &big().reader(most), &disk)));
     let best = loops.iter().copied().min_by(|a, b| a.1.total().total_cmp(&b.1.total())).expect("there are sizes");
     for (most, cost) in loops {
-        tables.cost(&format!("read loop, {most} sectors a call"), cost, best.1);
+        tables.cost(&format!("read loop, {most} sectors a call"), cost, best.1, "");
     }
-    tables.cost("Knownstate", in_bochs("verify", &big().cd, &disk) - quick(&disk), best.1);
-    for (board, kind) in BOARDS {
+    tables.cost("Knownstate", in_bochs("verify", &big().cd, &disk) - quick(&disk), best.1, "1.11");
+    for ((board, kind), target) in BOARDS.into_iter().zip(["1.67", ""]) {
         let setup = setup(board);
         let (disk, floor) = (setup.restored(), setup.reader(best.0));
         check_reader(time("read", &floor, &disk, board, FLOOR), setup);
         let pair =
             pairs(|| time("read", &floor, &disk, board, FLOOR), || time("verify", &setup.cd, &disk, board, VERIFY));
-        tables.pair("verify P1", kind, setup, &pair);
+        tables.pair("verify P1", kind, setup, &pair, target);
     }
     profile_of("verify", &small().restored());
     tables.report("verify");
@@ -265,8 +267,8 @@ pub fn heal() {
         damage(setup, &disk);
         if board == "q35" {
             let bare = in_bochs("read", &floor, &disk);
-            tables.cost("read loop", bare, bare);
-            tables.cost("Knownstate", in_bochs("heal", &setup.cd, &disk) - quick(&disk), bare);
+            tables.cost("read loop", bare, bare, "");
+            tables.cost("Knownstate", in_bochs("heal", &setup.cd, &disk) - quick(&disk), bare, "");
         }
         let pair = pairs(
             || time("read", &floor, &disk, board, FLOOR),
@@ -275,7 +277,7 @@ pub fn heal() {
                 time("heal", &setup.cd, &disk, board, HEAL)
             },
         );
-        tables.pair("heal P1 from P2", kind, setup, &pair);
+        tables.pair("heal P1 from P2", kind, setup, &pair, "");
     }
     tables.report("heal");
 }
@@ -294,22 +296,22 @@ fn damage(setup: &Setup, disk: &Path) {
 pub fn restore() {
     check_writer();
     let mut tables = Tables::new("restore");
-    for (back, what) in [(false, "no read-back"), (true, "read-back")] {
+    for (back, what, targets) in [(false, "no read-back", ["1.50", "0.90"]), (true, "read-back", ["1.00", "1.00"])] {
         let cd = |setup: &Setup| match back {
             true => setup.cd.clone(),
             false => setup.make_cd("no-read-back", Loader::NoReadBack, FLOW),
         };
         let bare = in_bochs("write", &big().writer(back), &big().blank());
-        tables.cost(&format!("raw copy, {what}"), bare, bare);
-        tables.cost(&format!("Knownstate, {what}"), in_bochs("restore", &cd(big()), &big().blank()), bare);
-        for (board, kind) in BOARDS {
+        tables.cost(&format!("raw copy, {what}"), bare, bare, "");
+        tables.cost(&format!("Knownstate, {what}"), in_bochs("restore", &cd(big()), &big().blank()), bare, "");
+        for ((board, kind), target) in BOARDS.into_iter().zip(targets) {
             let setup = setup(board);
             let (floor, cd) = (setup.writer(back), cd(setup));
             let pair = pairs(
                 || time("write", &floor, &setup.blank(), board, FLOOR),
                 || time("restore", &cd, &setup.blank(), board, RESTORE),
             );
-            tables.pair(&format!("restore, {what}"), kind, setup, &pair);
+            tables.pair(&format!("restore, {what}"), kind, setup, &pair, target);
         }
     }
     profile_of("restore", &small().blank());

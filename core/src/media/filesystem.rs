@@ -62,7 +62,7 @@ pub struct FileStart {
 
 /// Most pieces in which a file may lie for [`Filesystem::extents`]: their list has to fit a machine of
 /// 16 MiB whatever the disk says.
-pub(super) const MAX_PIECES: usize = 4096;
+pub(crate) const MAX_PIECES: usize = 4096;
 
 /// Where all of a file stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::names::{self, Finder};
-use super::{Entry, Fault, Form, Header};
+use super::{CHUNK_SECTORS, Entry, Fault, Form, Header};
 use crate::bytes::u64_split;
 use crate::hash::Hasher;
 use crate::machine::{IoError, Machine};
-use crate::media::filesystem::FileMap;
+use crate::media::filesystem::{FileMap, MAX_PIECES};
 use crate::media::iso9660::{CdError, CdFile, Iso};
 use crate::media::region::Region;
 use crate::units::{CD_SECTOR, Offset, SECTOR};
@@ -123,7 +123,8 @@ impl Table {
         finder.names()
     }
 
-    /// Whose the sectors `first` up to `end` are, one by one, as the seal writes it.
+    /// Whose the sectors `first` up to `end` are, one by one, as the seal writes it; nobody's where these are more
+    /// than there are sectors in a chunk.
     pub fn owners_of(&self, machine: &mut dyn Machine, first: u64, end: u64) -> Vec<String> {
         let mut owners = Vec::new();
         self.each_line(machine, &mut |line| {
@@ -131,12 +132,16 @@ impl Table {
             if from < end && first < behind {
                 owners.push(name.to_string());
             }
-            from < end
+            from < end && owners.len() <= CHUNK_SECTORS
         });
+        if owners.len() > CHUNK_SECTORS {
+            owners.clear();
+        }
         owners
     }
 
-    /// Where all stands that has this name, in the order of the disk: first sectors, and those behind the last.
+    /// Where all stands that has this name, in the order of the disk: first sectors, and those behind the last. Of
+    /// a file in too many pieces for [`crate::media::filesystem::Filesystem::extents`], not all.
     pub fn pieces_of(&self, machine: &mut dyn Machine, wanted: &str) -> Vec<(u64, u64)> {
         let mut pieces: Vec<(u64, u64)> = Vec::new();
         self.each_line(machine, &mut |line| {
@@ -148,7 +153,7 @@ impl Table {
                     _ => pieces.push((from, behind)),
                 }
             }
-            true
+            pieces.len() <= MAX_PIECES
         });
         pieces
     }
