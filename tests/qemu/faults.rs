@@ -314,7 +314,8 @@ fn a_restore_heal_or_repair_with_an_error() {
         (Blank, "last sector of the disk", Write, Unnoticed),
         (Blank, "MBR", Read, Holds("260 restore system = failed (partition table not cleared: BIOS status 0C)")),
         // Whose it is can't be told where there may be a GPT, or another's marks.
-        (Blank, "P1 file", Read, HoldsAsItWas("no disk is system: drive 80 can't be searched for marks")),
+        (Blank, "P1 boot sector", Read, HoldsAsItWas("no disk is system: drive 80 can't be searched for marks")),
+        (Blank, "P1 file", Read, Up(1, "260 restore system = failed (P1, sector ")),
         (
             Blank,
             "last sector of the disk",
