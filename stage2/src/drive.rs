@@ -6,6 +6,7 @@ use crate::bounce::{self, Bounce};
 use crate::{clock, console};
 use core::sync::atomic::{AtomicU32, Ordering};
 use knownstate_core::machine::IoError;
+use knownstate_core::units::{CD_SECTOR, SECTOR};
 
 /// The most that a BIOS moves at once, in bytes: SeaBIOS refuses more, and ISA DMA can't.
 const MOST_BYTES: usize = 0x1_0000;
@@ -201,20 +202,32 @@ fn mark(blocks: &mut [u8], block: usize) -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0x9E37_79B9);
     let mark = LAST.load(Ordering::Relaxed).wrapping_mul(0x4C95_7F2D).wrapping_add(0x1405_7B7F);
     LAST.store(mark, Ordering::Relaxed);
-    for slot in blocks.chunks_exact_mut(block) {
-        if let Some(head) = slot.first_chunk_mut() {
-            *head = mark.to_le_bytes();
-        }
-        if let Some(tail) = slot.last_chunk_mut() {
-            *tail = (!mark).to_le_bytes();
-        }
+    match block {
+        SECTOR => mark_each::<SECTOR>(blocks, mark),
+        _ => mark_each::<CD_SECTOR>(blocks, mark),
     }
     mark
+}
+
+/// Of a length that is known when it is compiled, so that it takes five instructions a block.
+fn mark_each<const BLOCK: usize>(blocks: &mut [u8], mark: u32) {
+    for block in blocks.as_chunks_mut::<BLOCK>().0 {
+        block[..4].copy_from_slice(&mark.to_le_bytes());
+        block[BLOCK - 4..].copy_from_slice(&(!mark).to_le_bytes());
+    }
 }
 
 /// Whether a block still has its mark, at both ends: then it was not read.
 #[inline(never)]
 fn is_marked(blocks: &[u8], block: usize, mark: u32) -> bool {
+    match block {
+        SECTOR => is_any_marked::<SECTOR>(blocks, mark),
+        _ => is_any_marked::<CD_SECTOR>(blocks, mark),
+    }
+}
+
+/// See [`mark_each`].
+fn is_any_marked<const BLOCK: usize>(blocks: &[u8], mark: u32) -> bool {
     let (head, tail) = (mark.to_le_bytes(), (!mark).to_le_bytes());
-    blocks.chunks_exact(block).any(|slot| slot.first_chunk() == Some(&head) && slot.last_chunk() == Some(&tail))
+    blocks.as_chunks::<BLOCK>().0.iter().any(|block| block[..4] == head && block[BLOCK - 4..] == tail)
 }
