@@ -209,7 +209,7 @@ fn mark(blocks: &mut [u8], block: usize) -> u32 {
     mark
 }
 
-/// Of a length that is known when it is compiled, so that it takes five instructions a block.
+/// Of a length that is known when it is compiled, so that it takes seven instructions a block.
 fn mark_each<const BLOCK: usize>(blocks: &mut [u8], mark: u32) {
     for block in blocks.as_chunks_mut::<BLOCK>().0 {
         block[..4].copy_from_slice(&mark.to_le_bytes());
