@@ -770,14 +770,16 @@ fn packs_are_read_in_few_transfers_and_one_bad_sector_costs_one_pack() {
     let (begin, header, entries) = set.image_file(1);
     let packed = entries.iter().map(|e| e.place.unwrap().bytes.div_ceil(2048)).sum::<u32>();
     assert_eq!((header.chunks as usize, entries.len()), (CHUNKS, CHUNKS));
-    for (step, partition) in [("verify images", false), ("restore P2", true), ("restore system", true)] {
+    let cd =
+        |step: &str| set.with_logic(&format!("logic 1\n{}1 {step} else 2\n2 hold \"end\"\n", set.declarations())).iso;
+    for (step, writes) in [("verify images", false), ("restore P2", true), ("restore system", true)] {
         let mut pc = set.blank();
         pc.start();
         pc.disks[0].poke(2048 * 512 + 70_000, b"damage");
-        pc.cd = set.with_logic(&format!("logic 1\n{}1 {step} else 2\n2 hold \"end\"\n", set.declarations())).iso;
+        pc.cd = cd(step);
         pc.start();
         assert!(pc.log().iter().any(|l| l.starts_with(&format!("1 {step} = ok"))), "{:#?}", pc.lines);
-        assert!(!partition || pc.disks[0].bytes(2048..2048 + 128 * CHUNKS as u64) == content, "{step}");
+        assert!(!writes || pc.disks[0].bytes(2048..2048 + 128 * CHUNKS as u64) == content, "{step}");
         let (calls, sectors) = pc.cd_reads;
         // Besides: logic.txt and directories, the other image, table and names.
         assert!(calls <= packed as usize / 32 + 20, "{step}: {calls} reads for {packed} sectors");
@@ -786,7 +788,7 @@ fn packs_are_read_in_few_transfers_and_one_bad_sector_costs_one_pack() {
     let bad = CHUNKS / 2;
     let mut pc = set.blank();
     pc.bad_cd_sectors.insert((begin / 2048) as u32 + entries[bad].place.unwrap().at);
-    pc.cd = set.with_logic(&format!("logic 1\n{}1 restore system else 2\n2 hold \"end\"\n", set.declarations())).iso;
+    pc.cd = cd("restore system");
     pc.start();
     assert!(pc.log().iter().any(|l| l.starts_with("1 restore system = failed (")), "{:#?}", pc.lines);
     let written = pc.disks[0].bytes(2048..2048 + 128 * bad as u64);

@@ -68,7 +68,6 @@ impl Context<'_> {
     /// Packs are hashed as they stand on the CD: what can be unpacked from the right bytes is right.
     #[inline(never)]
     fn verify_image(&mut self, image: &Table, progress: &mut Progress<'_>) -> Result<(), String> {
-        self.buffers.forget();
         image.check_names(self.machine)?;
         let mut entries = image.entries();
         // Chunks that share a pack stand together, or repeat an earlier one: each is read once.

@@ -209,7 +209,6 @@ impl Context<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<[u8; SECTOR], String> {
         let mut boot_sector = [0; SECTOR];
-        self.buffers.forget();
         let mut entries = image.table.entries();
         let mut next = entries.next(self.machine)?;
         while let Some(mut run) = next {

@@ -21,6 +21,8 @@ pub struct Buffers<'b> {
     pub input: &'b mut [u8],
     /// Where it goes out: the unpacked pack.
     output: &'b mut [u8],
+    /// The image that `loaded` and `ahead` are of.
+    image: String,
     /// The pack that stands unpacked in `output`, and its length in bytes there.
     loaded: Option<(u32, usize)>,
     /// What was read of the image behind the last pack.
@@ -58,6 +60,7 @@ impl<'b> Buffers<'b> {
         image: &Table,
         entry: &Entry,
     ) -> Result<(&mut [u8], &mut [u8]), String> {
+        self.turn_to(image);
         let place = entry.place.ok_or_else(|| format!("{} is no image", image.name()))?;
         let loaded = self.loaded.filter(|(at, _)| *at == place.at).map(|(_, bytes)| bytes);
         let bytes = match loaded {
@@ -81,10 +84,18 @@ impl<'b> Buffers<'b> {
         (&mut *self.input, &mut *self.output)
     }
 
-    /// The unpacked pack was changed, or another image comes: all has to be read again.
+    /// The unpacked pack was changed, or all is to be read again.
     pub fn forget(&mut self) {
         self.loaded = None;
         self.ahead = Ahead::default();
+    }
+
+    /// What stands here of another image is of no use.
+    fn turn_to(&mut self, image: &Table) {
+        if self.image != image.name() {
+            self.forget();
+            self.image = String::from(image.name());
+        }
     }
 
     /// Reads a pack and compares its hash.
@@ -92,6 +103,7 @@ impl<'b> Buffers<'b> {
     /// # Errors
     /// That it is unreadable or damaged.
     pub fn check(&mut self, machine: &mut dyn Machine, image: &Table, place: Place) -> Result<(), String> {
+        self.turn_to(image);
         read(machine, image, place, self.input, &mut self.ahead).map(drop)
     }
 
@@ -128,9 +140,9 @@ fn read<'i>(
         ahead.fill(machine, image, from, whole, input)?
     } else {
         image.read(machine, from, &mut input[..whole])?;
-        &input[..whole]
+        &*input
     };
-    let packed = packed.get(..bytes).ok_or_else(|| too_long(image, place))?;
+    let packed = &packed[..bytes];
     if hash(0, packed) != place.hash && !seeded(Defect::PackTrusted) {
         return Err(damaged(image, place, "its hash is wrong"));
     }
