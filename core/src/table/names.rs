@@ -11,34 +11,26 @@ use crate::event::printable;
 /// At most so many names are told of one finding.
 const MOST: usize = 2;
 
-/// Looks for the names of what stands in some sectors, line by line.
+/// The names of what stands in some sectors, as a line shows them.
+#[derive(Default)]
 pub struct Finder {
-    first: u64,
-    end: u64,
     found: String,
     last: String,
     count: usize,
 }
 
 impl Finder {
-    /// For sectors `first` up to `end`.
-    #[must_use]
-    pub fn new(first: u64, end: u64) -> Self {
-        Self { first, end, found: String::new(), last: String::new(), count: 0 }
-    }
-
-    /// Takes one line; whether a later one may be of interest.
-    pub fn line(&mut self, line: &str) -> bool {
-        let Some((from, behind, name)) = parse(line) else { return true };
-        if from < self.end && self.first < behind && name != self.last {
-            self.last = name.to_string();
-            self.count += 1;
-            if self.count <= MOST {
-                let comma = if self.found.is_empty() { "" } else { ", " };
-                self.found.extend([comma, printable(name).as_str()]);
-            }
+    /// Takes one more.
+    pub fn add(&mut self, name: &str) {
+        if name == self.last {
+            return;
         }
-        from < self.end
+        self.last = name.to_string();
+        self.count += 1;
+        if self.count <= MOST {
+            let comma = if self.found.is_empty() { "" } else { ", " };
+            self.found.extend([comma, printable(name).as_str()]);
+        }
     }
 
     /// The names; empty where none is known.

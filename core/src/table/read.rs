@@ -17,6 +17,8 @@ use crate::units::{CD_SECTOR, Offset, SECTOR};
 
 /// Bytes of a table, or of its names, that are read at once.
 const WINDOW: usize = 32 * 1024;
+/// The most that the names of a chunk's owners may take: as many as it has sectors, each of 1 KiB.
+const MAX_OWNERS_BYTES: usize = CHUNK_SECTORS * 1024;
 
 /// Where a table's bytes are.
 enum Source {
@@ -118,23 +120,24 @@ impl Table {
 
     /// The names of what stands in sectors `first` up to `end`; empty where none can be told.
     pub fn names_of(&self, machine: &mut dyn Machine, first: u64, end: u64) -> String {
-        let mut finder = Finder::new(first, end);
-        self.each_line(machine, &mut |line| finder.line(line));
+        let mut finder = Finder::default();
+        self.each_owner(machine, first, end, &mut |name| {
+            finder.add(name);
+            true
+        });
         finder.names()
     }
 
-    /// Whose the sectors `first` up to `end` are, one by one, as the seal writes it; nobody's where these are more
-    /// than there are sectors in a chunk.
+    /// Whose the sectors `first` up to `end` are, one by one, as the seal writes it; nobody's where that is more
+    /// than [`MAX_OWNERS_BYTES`].
     pub fn owners_of(&self, machine: &mut dyn Machine, first: u64, end: u64) -> Vec<String> {
-        let mut owners = Vec::new();
-        self.each_line(machine, &mut |line| {
-            let Some((from, behind, name)) = names::parse(line) else { return true };
-            if from < end && first < behind {
-                owners.push(name.to_string());
-            }
-            from < end && owners.len() <= CHUNK_SECTORS
+        let (mut owners, mut bytes) = (Vec::new(), 0);
+        self.each_owner(machine, first, end, &mut |name| {
+            bytes += size_of::<String>() + name.len();
+            owners.push(name.to_string());
+            bytes <= MAX_OWNERS_BYTES
         });
-        if owners.len() > CHUNK_SECTORS {
+        if bytes > MAX_OWNERS_BYTES {
             owners.clear();
         }
         owners
@@ -144,30 +147,37 @@ impl Table {
     /// a file in too many pieces for [`crate::media::filesystem::Filesystem::extents`], not all.
     pub fn pieces_of(&self, machine: &mut dyn Machine, wanted: &str) -> Vec<(u64, u64)> {
         let mut pieces: Vec<(u64, u64)> = Vec::new();
-        self.each_line(machine, &mut |line| {
-            if let Some((from, behind, name)) = names::parse(line)
-                && name == wanted
-            {
-                match pieces.last_mut() {
-                    Some(last) if last.1 == from => last.1 = behind,
-                    _ => pieces.push((from, behind)),
-                }
+        self.each_line(machine, &mut |from, behind, name| {
+            match pieces.last_mut() {
+                _ if name != wanted => {}
+                Some(last) if last.1 == from => last.1 = behind,
+                _ => pieces.push((from, behind)),
             }
             pieces.len() <= MAX_PIECES
         });
         pieces
     }
 
-    /// Gives the names' lines one by one, until `each` has seen enough or they can't be read.
+    /// Gives the names of what stands in sectors `first` up to `end`, until `each` has seen enough.
+    fn each_owner(&self, machine: &mut dyn Machine, first: u64, end: u64, each: &mut dyn FnMut(&str) -> bool) {
+        self.each_line(machine, &mut |from, behind, name| {
+            let is_within = from < end && first < behind;
+            (!is_within || each(name)) && from < end
+        });
+    }
+
+    /// Gives the names' lines one by one, first sector, the one behind the last, and name, until `each` has seen
+    /// enough or they can't be read.
     #[inline(never)]
-    fn each_line(&self, machine: &mut dyn Machine, each: &mut dyn FnMut(&str) -> bool) {
+    fn each_line(&self, machine: &mut dyn Machine, each: &mut dyn FnMut(u64, u64, &str) -> bool) {
+        let mut line = |line: &str| names::parse(line).is_none_or(|(from, behind, name)| each(from, behind, name));
         let mut rest = Vec::new();
         let _ = self.each_piece(machine, self.header.names_at, |piece| {
             rest.extend_from_slice(piece);
             // The last one may go on in the next piece; one without an end is none.
             let ended = rest.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
             let mut lines = rest[..ended].split(|&b| b == b'\n');
-            let more = lines.all(|line| core::str::from_utf8(line).map_or(true, &mut *each));
+            let more = lines.all(|bytes| core::str::from_utf8(bytes).map_or(true, &mut line));
             rest.drain(..ended);
             more && rest.len() <= WINDOW
         });

@@ -139,6 +139,10 @@ pub fn seal_on(machine: &mut Fuzzed<'_>, piece: u64, bytes: u64) {
                 let _ = entry.matches(&mut content);
             }
             let names = table.names_of(&mut shifted, entry.first, entry.end());
+            for owner in table.owners_of(&mut shifted, entry.first, entry.end()) {
+                let pieces = table.pieces_of(&mut shifted, &owner);
+                assert!(pieces.iter().all(|(from, behind)| from <= behind), "{owner} ends before it begins");
+            }
             assert!(!names.contains(|c: char| c.is_control()), "{names:?}");
         }
         let _ = table.is_partial(&mut shifted);
