@@ -6,7 +6,7 @@ use crate::bounce::{self, Bounce};
 use crate::{clock, console};
 use core::sync::atomic::{AtomicU32, Ordering};
 use knownstate_core::machine::IoError;
-use knownstate_core::units::{CD_SECTOR, SECTOR};
+use knownstate_core::units::SECTOR;
 
 /// The most that a BIOS moves at once, in bytes: SeaBIOS refuses more, and ISA DMA can't.
 const MOST_BYTES: usize = 0x1_0000;
@@ -158,10 +158,10 @@ impl Drive {
             Memory::From(data) => int13::transfer(Direction::Write, self.number, at, count, data.as_ptr() as u32),
             Memory::Into(into) => {
                 let into = into.get_mut(..usize::from(count) * self.block).ok_or(IoError::OutOfRange)?;
-                let mark = mark(into, self.block);
+                let mark = mark(into);
                 let address = into.as_mut_ptr() as u32;
                 int13::transfer(Direction::Read, self.number, at, count, address)?;
-                if is_marked(into, self.block, mark) { Err(IoError::Short) } else { Ok(()) }
+                if is_marked(into, mark) { Err(IoError::Short) } else { Ok(()) }
             }
         }
     }
@@ -195,39 +195,23 @@ impl Memory<'_> {
     }
 }
 
-/// Marks both ends of every block before a read, with a pattern that is new each time: some BIOSes report
-/// success without having moved anything.
+/// Marks both ends of every 512 bytes before a read, whatever a block's length, with a pattern that is new each
+/// time: some BIOSes report success without having moved anything.
 #[inline(never)]
-fn mark(blocks: &mut [u8], block: usize) -> u32 {
+fn mark(memory: &mut [u8]) -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0x9E37_79B9);
     let mark = LAST.load(Ordering::Relaxed).wrapping_mul(0x4C95_7F2D).wrapping_add(0x1405_7B7F);
     LAST.store(mark, Ordering::Relaxed);
-    match block {
-        SECTOR => mark_each::<SECTOR>(blocks, mark),
-        _ => mark_each::<CD_SECTOR>(blocks, mark),
+    for slot in memory.as_chunks_mut::<SECTOR>().0 {
+        slot[..4].copy_from_slice(&mark.to_le_bytes());
+        slot[SECTOR - 4..].copy_from_slice(&(!mark).to_le_bytes());
     }
     mark
 }
 
-/// Of a length that is known when it is compiled, so that it takes seven instructions a block.
-fn mark_each<const BLOCK: usize>(blocks: &mut [u8], mark: u32) {
-    for block in blocks.as_chunks_mut::<BLOCK>().0 {
-        block[..4].copy_from_slice(&mark.to_le_bytes());
-        block[BLOCK - 4..].copy_from_slice(&(!mark).to_le_bytes());
-    }
-}
-
-/// Whether a block still has its mark, at both ends: then it was not read.
+/// Whether any still has its mark, at both ends: then it was not read.
 #[inline(never)]
-fn is_marked(blocks: &[u8], block: usize, mark: u32) -> bool {
-    match block {
-        SECTOR => is_any_marked::<SECTOR>(blocks, mark),
-        _ => is_any_marked::<CD_SECTOR>(blocks, mark),
-    }
-}
-
-/// See [`mark_each`].
-fn is_any_marked<const BLOCK: usize>(blocks: &[u8], mark: u32) -> bool {
+fn is_marked(memory: &[u8], mark: u32) -> bool {
     let (head, tail) = (mark.to_le_bytes(), (!mark).to_le_bytes());
-    blocks.as_chunks::<BLOCK>().0.iter().any(|block| block[..4] == head && block[BLOCK - 4..] == tail)
+    memory.as_chunks::<SECTOR>().0.iter().any(|slot| slot[..4] == head && slot[SECTOR - 4..] == tail)
 }
