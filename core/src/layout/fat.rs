@@ -1,22 +1,19 @@
 //! FAT12, FAT16 and FAT32: reserved sectors, tables, directories, cluster chains.
 //!
-//! Layouts: fatgen103, "Boot Sector and BPB", "FAT Data Structure", "FAT Directory Structure" and "FAT
-//! Long Directory Entries"; field names are its own.
+//! Layouts: fatgen103, "Boot Sector and BPB", "FAT Data Structure" and "FAT Directory Structure"; field names are
+//! its own.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bytes::{u8_at, u16_at, u32_at};
-use crate::layout::{Builder, Layout, Met, Run, use_more, utf16};
+use crate::layout::{Builder, Layout, Met, Run, use_more};
 use crate::media::fat::{Fat, Table, Width};
+use crate::media::fat_names::Names;
 use crate::media::filesystem::{FsError, Volume, read};
 use crate::media::kind::Kind;
 use crate::units::{Offset, SECTOR};
 
-/// The characters of a long name's part: LDIR_Name1, LDIR_Name2, LDIR_Name3 (first byte, bytes).
-const LONG_NAME_PARTS: [(usize, usize); 3] = [(1, 10), (14, 12), (28, 4)];
-/// Most parts of a long name: 255 characters, 13 in each.
-const MAX_PARTS: u8 = 20;
 /// A directory has at most 65,536 entries (fatgen103, page 23), so 4096 sectors.
 const MAX_DIRECTORY_SECTORS: u64 = 4096;
 
@@ -126,14 +123,7 @@ impl Walk<'_> {
             return Ok(());
         }
         self.builder.fixed(fat.root, fat.root_sectors, Kind::FatDirectory, "/")?;
-        let mut names = Names::new("/");
-        for sector in fat.root..fat.data {
-            if names.ended {
-                break;
-            }
-            self.entries(&mut names, sector)?;
-        }
-        Ok(())
+        self.names("/", fat.root..fat.data)
     }
 
     fn directory(&mut self, path: &str, first: u32) -> Result<(), FsError> {
@@ -144,28 +134,24 @@ impl Walk<'_> {
         {
             return Err(FsError::Corrupt("a directory is longer than 2 MiB"));
         }
-        let mut names = Names::new(path);
-        for sector in runs.iter().flat_map(|&(first, sectors)| first..first + sectors) {
-            if names.ended {
-                break;
-            }
-            self.entries(&mut names, sector)?;
-        }
-        Ok(())
+        self.names(path, runs.iter().flat_map(|&(first, sectors)| first..first + sectors))
     }
 
-    /// Goes through the entries of one directory sector.
-    fn entries(&mut self, names: &mut Names, at: u64) -> Result<(), FsError> {
-        let mut sector = [0; SECTOR];
-        read(self.volume, Offset(at), &mut sector)?;
-        for entry in sector.as_chunks::<32>().0 {
-            if entry[0] == 0 {
-                names.ended = true;
-                break;
-            }
-            if let Some(name) = names.next(entry) {
-                let path = self.builder.path(names.folder, &name)?;
-                self.entry(entry, path)?;
+    /// Goes through the entries of a directory that stands in these sectors.
+    fn names(&mut self, folder: &str, sectors: impl Iterator<Item = u64>) -> Result<(), FsError> {
+        let mut names = Names::default();
+        for at in sectors {
+            let mut sector = [0; SECTOR];
+            read(self.volume, Offset(at), &mut sector)?;
+            for entry in sector.as_chunks::<32>().0 {
+                // No more follow.
+                if entry[0] == 0 {
+                    return Ok(());
+                }
+                if let Some(name) = names.next(entry) {
+                    let path = self.builder.path(folder, &name)?;
+                    self.entry(entry, path)?;
+                }
             }
         }
         Ok(())
@@ -201,7 +187,7 @@ impl Walk<'_> {
             self.builder.found(Run { first: at, sectors, kind, owner: Some(owner), volatile })?;
             use_more(&mut pieces, at, sectors);
             cluster = self.fat.entry(self.volume, &mut self.table, cluster)?;
-            if is_last(cluster, self.fat.width) {
+            if cluster >= self.fat.width.last_marks() {
                 return Ok(pieces);
             }
         }
@@ -213,101 +199,10 @@ impl Walk<'_> {
         let mut used = alloc::vec![(0, self.fat.data)];
         for cluster in (2..).take(self.fat.clusters as usize) {
             let entry = self.fat.entry(self.volume, &mut self.table, cluster)?;
-            if entry != 0 && entry != last_marks(self.fat.width) - 1 {
+            if entry != 0 && entry != self.fat.width.last_marks() - 1 {
                 use_more(&mut used, self.fat.cluster_start(cluster), self.fat.sectors_per_cluster);
             }
         }
         Ok(used)
     }
-}
-
-/// The lowest entry that ends a chain; one less marks a bad cluster.
-fn last_marks(width: Width) -> u32 {
-    match width {
-        Width::Fat12 => 0xFF8,
-        Width::Fat16 => 0xFFF8,
-        Width::Fat32 => 0x0FFF_FFF8,
-    }
-}
-
-fn is_last(entry: u32, width: Width) -> bool {
-    entry >= last_marks(width)
-}
-
-/// The names in a directory, put together from its entries in their order.
-pub(crate) struct Names<'a> {
-    folder: &'a str,
-    /// The parts of a long name that came so far, in UTF-16, the last part first as on the disk.
-    parts: Vec<[u8; 26]>,
-    /// The part that has to come next (1 is the last), and the sum that all of them carry.
-    expected: u8,
-    sum: u8,
-    /// An entry that begins with 0 was met: none follow.
-    ended: bool,
-}
-
-impl<'a> Names<'a> {
-    pub(crate) fn new(folder: &'a str) -> Self {
-        Self { folder, parts: Vec::new(), expected: 0, sum: 0, ended: false }
-    }
-
-    /// The name that is complete with this entry, if any is, and if it is a file's or a directory's.
-    pub(crate) fn next(&mut self, entry: &[u8; 32]) -> Option<String> {
-        if entry[0] != 0xE5 && entry[0x0B] & 0x3F == 0x0F {
-            self.part(entry);
-            return None;
-        }
-        let parts = core::mem::take(&mut self.parts);
-        let long = self.expected == 0 && self.sum == checksum(entry);
-        self.expected = 0;
-        // Deleted; a volume label (08h); the directory itself and its parent.
-        if entry[0] == 0xE5 || entry[0x0B] & 0x08 != 0 || entry[0] == b'.' {
-            return None;
-        }
-        let name = if long {
-            utf16(parts.iter().rev().flatten().copied().collect::<Vec<u8>>().as_slice())
-        } else {
-            String::new()
-        };
-        Some(if name.is_empty() { short_name(entry) } else { name })
-    }
-
-    /// LDIR_Ord counts down to 1; its bit 40h marks the part that comes first.
-    fn part(&mut self, entry: &[u8; 32]) {
-        let number = entry[0] & 0x3F;
-        if entry[0] & 0x40 != 0 && (1..=MAX_PARTS).contains(&number) {
-            self.parts.clear();
-            self.sum = entry[0x0D];
-        } else if self.parts.is_empty() || number != self.expected || entry[0x0D] != self.sum {
-            self.parts.clear();
-            self.expected = 0;
-            return;
-        }
-        let mut characters = [0; 26];
-        let from = LONG_NAME_PARTS.iter().flat_map(|&(at, length)| entry.iter().skip(at).take(length));
-        for (to, from) in characters.iter_mut().zip(from) {
-            *to = *from;
-        }
-        self.parts.push(characters);
-        self.expected = number - 1;
-    }
-}
-
-/// LDIR_Chksum of a short name (fatgen103, page 28).
-fn checksum(entry: &[u8; 32]) -> u8 {
-    entry.iter().take(11).fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
-}
-
-/// DIR_Name in print. DIR_NTRes, 08h and 10h: base and extension are in lower case. What is not ASCII
-/// depends on a code page that the volume does not name.
-fn short_name(entry: &[u8; 32]) -> String {
-    let part = |from: usize, length: usize, lower: bool| {
-        let bytes = entry.iter().skip(from).take(length);
-        let text: String =
-            bytes.map(|&b| if matches!(b, b' '..=b'~') { b as char } else { char::REPLACEMENT_CHARACTER }).collect();
-        let text = text.trim_end_matches(' ');
-        if lower { text.to_ascii_lowercase() } else { String::from(text) }
-    };
-    let (base, extension) = (part(0, 8, entry[0x0C] & 0x08 != 0), part(8, 3, entry[0x0C] & 0x10 != 0));
-    if extension.is_empty() { base } else { alloc::format!("{base}.{extension}") }
 }

@@ -14,7 +14,6 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::bytes::u16_at;
 use crate::media::filesystem::{Filesystem, FsError, Volume};
 use crate::media::kind::Kind;
 use crate::units::SectorCount;
@@ -349,10 +348,4 @@ fn use_more(used: &mut Vec<(u64, u64)>, first: u64, sectors: u64) {
         Some(last) if last.0 + last.1 == first => last.1 += sectors,
         _ => used.push((first, sectors)),
     }
-}
-
-/// A name in UTF-16, little-endian, up to its end: a zero, or the bytes' end.
-fn utf16(bytes: &[u8]) -> String {
-    let units = (0..bytes.len() / 2).map(|at| u16_at(bytes, at * 2)).take_while(|unit| *unit != 0);
-    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }

@@ -56,6 +56,9 @@ impl Inode {
     fn mode(&self) -> u16 {
         u16_at(&self.0, 0)
     }
+    fn is_directory(&self) -> bool {
+        self.mode() & 0xF000 == 0x4000
+    }
     fn flags(&self) -> u32 {
         u32_at(&self.0, 0x20)
     }
@@ -117,7 +120,7 @@ impl Ext {
         }
         let ext = Self::parse(&superblock, volume.length().0)?;
         let root = ext.inode(volume, ROOT)?;
-        if root.mode() & 0xF000 != 0x4000 {
+        if !root.is_directory() {
             return Err(FsError::Corrupt("inode 2 is no directory"));
         }
         Ok(ext)
@@ -357,7 +360,7 @@ impl Ext {
 
     /// The inode number of what has this name in a directory.
     fn child(&self, volume: &mut dyn Volume, folder: &Inode, name: &str) -> Result<Option<u32>, FsError> {
-        if folder.mode() & 0xF000 != 0x4000 {
+        if !folder.is_directory() {
             return Ok(None);
         }
         if folder.flags() & UNREADABLE_FL != 0 {

@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 
 use crate::bytes::{u8_at, u16_at, u32_at};
-use crate::layout::fat::Names;
 use crate::media::boot_sector;
+use crate::media::fat_names::Names;
 use crate::media::filesystem::{FileMap, FileStart, FsError, Volume, read};
 use crate::units::{Offset, SECTOR, SectorCount};
 
@@ -17,6 +17,17 @@ pub(crate) enum Width {
     Fat12,
     Fat16,
     Fat32,
+}
+
+impl Width {
+    /// The lowest entry that ends a chain; one less marks a bad cluster (fatgen103, page 18).
+    pub(crate) fn last_marks(self) -> u32 {
+        match self {
+            Self::Fat12 => 0xFF8,
+            Self::Fat16 => 0xFFF8,
+            Self::Fat32 => 0x0FFF_FFF8,
+        }
+    }
 }
 
 /// The part of the table that was read last: chains mostly stay within a sector.
@@ -180,7 +191,10 @@ impl Fat {
     /// [`FsError::NotFound`], or why the file can't be used.
     #[inline(never)]
     pub fn find(&self, volume: &mut dyn Volume, name: &str) -> Result<FileStart, FsError> {
-        let entry = self.lookup(volume, name)?;
+        let entry = self.lookup(volume, self.root_cluster, name)?;
+        if is_directory(&entry) {
+            return Err(FsError::NotFound);
+        }
         let cluster = self.first_cluster(&entry);
         self.check_allocated(volume, &mut Table::new(), cluster)?;
         Ok(FileStart { at: Offset(self.cluster_start(cluster)), bytes: file_bytes(&entry) })
@@ -195,7 +209,7 @@ impl Fat {
         let (mut folder, mut names) = (self.root_cluster, path.split('/').peekable());
         let entry = loop {
             let (name, is_last) = (names.next().unwrap_or_default(), names.peek().is_none());
-            let entry = self.lookup_long(volume, folder, name)?;
+            let entry = self.lookup(volume, folder, name)?;
             match (is_directory(&entry), is_last) {
                 (false, true) => break entry,
                 // A directory's entry for itself or the root would be 0, and no name leads there.
@@ -220,34 +234,28 @@ impl Fat {
         Ok(map)
     }
 
-    /// The directory entry of the file `name` (lower case, 8.3) of the root directory.
-    fn lookup(&self, volume: &mut dyn Volume, name: &str) -> Result<[u8; 32], FsError> {
-        let short = short_name(name).ok_or(FsError::NotFound)?;
-        self.search(volume, self.root_cluster, &mut |entry| {
-            entry[..11] == short && entry[0x0B] & VOLUME == 0 && !is_directory(entry)
-        })
+    /// The entry of a file or a directory in the directory whose first cluster this is; the root directory of FAT12
+    /// and FAT16, which has none, is 0. What can be a short name is looked for as one, which makes no text of each
+    /// entry.
+    #[inline(never)]
+    fn lookup(&self, volume: &mut dyn Volume, folder: u32, name: &str) -> Result<[u8; 32], FsError> {
+        let mut names = Names::default();
+        match short_name(name) {
+            Some(short) => self.search(volume, folder, &mut |entry| entry[..11] == short && entry[0x0B] & VOLUME == 0),
+            None => self.search(volume, folder, &mut |entry| {
+                names.next(entry).is_some_and(|found| found.eq_ignore_ascii_case(name))
+            }),
+        }
     }
 
-    /// The entry of a file or a directory by the name that it has in print, in the directory whose first cluster
-    /// this is.
+    /// The first entry that is the wanted one.
     #[inline(never)]
-    fn lookup_long(&self, volume: &mut dyn Volume, folder: u32, name: &str) -> Result<[u8; 32], FsError> {
-        let mut names = Names::new("");
-        self.search(volume, folder, &mut |entry| names.next(entry).is_some_and(|n| n.eq_ignore_ascii_case(name)))
-    }
-
-    /// The first entry that is the wanted one, in the directory whose first cluster this is; the root directory of
-    /// FAT12 and FAT16, which has none, is 0.
-    #[inline(never)]
-    fn search(
-        &self,
-        volume: &mut dyn Volume,
-        folder: u32,
-        is_wanted: &mut dyn FnMut(&[u8; 32]) -> bool,
-    ) -> Result<[u8; 32], FsError> {
+    fn search(&self, volume: &mut dyn Volume, folder: u32, is_wanted: &mut Wanted<'_>) -> Result<[u8; 32], FsError> {
         if folder == 0 && self.width != Width::Fat32 {
-            let found = search_sectors(volume, self.root, self.root_sectors, is_wanted)?;
-            return found.unwrap_or(None).ok_or(FsError::NotFound);
+            return match search_sectors(volume, self.root, self.root_sectors, is_wanted)? {
+                Search::Found(found) => Ok(found),
+                Search::Ended | Search::GoOn => Err(FsError::NotFound),
+            };
         }
         let (mut table, mut cluster) = (Table::new(), folder);
         // A chain has at most as many links as there are clusters; a longer one is a loop. A directory is limited
@@ -258,25 +266,16 @@ impl Fat {
                 return Err(FsError::Corrupt("a directory's cluster chain"));
             }
             let start = self.cluster_start(cluster);
-            if let Some(found) = search_sectors(volume, start, self.sectors_per_cluster, is_wanted)? {
-                return found.ok_or(FsError::NotFound);
+            match search_sectors(volume, start, self.sectors_per_cluster, is_wanted)? {
+                Search::Found(found) => return Ok(found),
+                Search::Ended => return Err(FsError::NotFound),
+                Search::GoOn => cluster = self.entry(volume, &mut table, cluster)?,
             }
-            cluster = self.entry(volume, &mut table, cluster)?;
-            // The end of a chain is FF8h, FFF8h or 0FFFFFF8h and above (fatgen103, page 18).
-            if cluster >= self.end_of_chain() {
+            if cluster >= self.width.last_marks() {
                 return Err(FsError::NotFound);
             }
         }
         Err(FsError::Corrupt("a directory's cluster chain is a loop"))
-    }
-
-    /// The least entry of the table that ends a chain.
-    fn end_of_chain(&self) -> u32 {
-        match self.width {
-            Width::Fat12 => 0xFF8,
-            Width::Fat16 => 0xFFF8,
-            Width::Fat32 => 0x0FFF_FFF8,
-        }
     }
 
     /// The cluster that a directory entry points at: DIR_FstClusHI and DIR_FstClusLO.
@@ -312,27 +311,37 @@ fn is_directory(entry: &[u8; 32]) -> bool {
     entry[0x0B] & DIRECTORY != 0
 }
 
-/// Looks through `count` directory sectors from `first` on for the first entry that is the wanted one: that one, or
-/// that no more follow, or nothing where it goes on.
+/// Whether an entry is the one that is looked for.
+type Wanted<'a> = dyn FnMut(&[u8; 32]) -> bool + 'a;
+
+/// What looking through some directory sectors came to.
+enum Search {
+    Found([u8; 32]),
+    /// An entry that begins with 0: no more follow.
+    Ended,
+    GoOn,
+}
+
+/// Looks through `count` directory sectors from `first` on.
 fn search_sectors(
     volume: &mut dyn Volume,
     first: u64,
     count: u64,
-    is_wanted: &mut dyn FnMut(&[u8; 32]) -> bool,
-) -> Result<Option<Option<[u8; 32]>>, FsError> {
+    is_wanted: &mut Wanted<'_>,
+) -> Result<Search, FsError> {
     let mut sector = [0; SECTOR];
     for at in first..first.saturating_add(count) {
         read(volume, Offset(at), &mut sector)?;
         for entry in sector.as_chunks::<32>().0 {
             if entry[0] == 0 {
-                return Ok(Some(None));
+                return Ok(Search::Ended);
             }
             if is_wanted(entry) {
-                return Ok(Some(Some(*entry)));
+                return Ok(Search::Found(*entry));
             }
         }
     }
-    Ok(None)
+    Ok(Search::GoOn)
 }
 
 /// FAT32's FSInfo sector, if there is one (fatgen103, page 21): its lead, structure and trail
@@ -349,10 +358,16 @@ fn check_fsinfo(volume: &mut dyn Volume, at: u16) -> Result<(), FsError> {
     if good { Ok(()) } else { Err(FsError::Corrupt("FSInfo signatures")) }
 }
 
-/// `bstate.txt` as `BSTATE  TXT`; nothing for a name that is not 8.3.
+/// `bstate.txt` as `BSTATE  TXT`; nothing for a name that is not 8.3, or has a character that only long names have
+/// (fatgen103, pages 24 and 30).
 fn short_name(name: &str) -> Option<[u8; 11]> {
     let (base, extension) = name.split_once('.').unwrap_or((name, ""));
-    if base.is_empty() || base.len() > 8 || extension.len() > 3 || !name.is_ascii() {
+    let is_long = |byte: &u8| !byte.is_ascii_graphic() || b".+,;=[]".contains(byte);
+    if base.is_empty()
+        || base.len() > 8
+        || extension.len() > 3
+        || [base, extension].iter().any(|part| part.as_bytes().iter().any(is_long))
+    {
         return None;
     }
     let mut short = [b' '; 11];

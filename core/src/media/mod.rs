@@ -3,6 +3,7 @@
 pub mod boot_sector;
 pub mod ext;
 pub mod fat;
+pub(crate) mod fat_names;
 pub mod filesystem;
 pub mod foreign;
 pub mod iso9660;
