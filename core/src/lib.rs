@@ -8,7 +8,7 @@
 //! ([`bstate`]), found through the partition's own filesystem ([`media::filesystem`]). It ends with a
 //! [`machine::Ending`], which the machine obeys: hand-off, hold, restart or power-off.
 //!
-//! The loader, all of this in it, has to stay within 96 KiB. So functions with a sector on their stack
+//! The loader, all of this in it, has to stay within 128 KiB. So functions with a sector on their stack
 //! are `#[inline(never)]`: inlined, they make every other variable of their caller expensive to reach.
 #![no_std]
 #![forbid(unsafe_code)]
