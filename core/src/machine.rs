@@ -54,6 +54,8 @@ pub struct DiskInfo {
     pub boot_medium: bool,
     /// Whether it can be written at all (EDD present, sectors of 512 bytes).
     pub writable: bool,
+    /// Whether the firmware says that it is removable, or on USB: such a disk is never taken unasked.
+    pub removable: bool,
 }
 
 /// A watchdog chip that logic.txt can name.

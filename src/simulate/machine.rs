@@ -131,6 +131,7 @@ impl Machine for FileMachine {
             sectors: drive.sectors(),
             boot_medium: false,
             writable: true,
+            removable: false,
         };
         (0..).zip(self.drives.iter().take(MOST_DRIVES)).map(info).collect()
     }

@@ -1,6 +1,6 @@
 //! The list of hard disks, made once.
 
-use crate::bios::int13;
+use crate::bios::int13::{self, Parameters};
 use crate::bounce::Bounce;
 use crate::drive::{Drive, Kind, Pace};
 use crate::memory::bda;
@@ -66,7 +66,8 @@ fn probe(number: u8, boot_drive: u8) -> Option<Disk> {
         return None;
     }
     let boot_medium = number == boot_drive;
-    let info = DiskInfo { drive: number, sectors: parameters.sectors, boot_medium, writable: !boot_medium };
+    let Parameters { sectors, removable, .. } = parameters;
+    let info = DiskInfo { drive: number, sectors, boot_medium, writable: !boot_medium, removable };
     let drive = Drive { number, kind: Kind::HardDisk, block: SECTOR, pace: Pace::of_blocks(SECTOR), failed: false };
     Some(Disk { info, drive, written: false, proven: 0 })
 }

@@ -76,7 +76,7 @@ pub struct Disk {
 
 impl Disk {
     pub fn blank(drive: u8, sectors: u64) -> Self {
-        let info = DiskInfo { drive, sectors, boot_medium: false, writable: true };
+        let info = DiskInfo { drive, sectors, boot_medium: false, writable: true, removable: false };
         Self {
             info,
             sectors: Sectors::default(),

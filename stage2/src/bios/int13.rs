@@ -17,6 +17,8 @@ bitflags! {
     /// The flags word of the drive parameters (EDD-3 section 8.3).
     #[derive(Clone, Copy)]
     struct Information: u16 {
+        /// The medium can be taken out.
+        const REMOVABLE = 1 << 2;
         /// There is no medium in the drive, and the sizes are the drive's greatest.
         const NO_MEDIUM = 1 << 6;
     }
@@ -58,6 +60,8 @@ pub struct Parameters {
     pub sectors: u64,
     /// Bytes in a sector.
     pub sector_bytes: u16,
+    /// Whether the medium can be taken out, or the whole drive, because it is on USB.
+    pub removable: bool,
 }
 
 /// Whether the drive takes sector numbers. Not asked of CDs: some laptops crash.
@@ -86,14 +90,28 @@ fn parameters_of_size(drive: u8, size: u16) -> Option<Parameters> {
     (!out.carry()).then(|| parse_parameters(&fields)).flatten()
 }
 
-/// EDD-3 section 8.3: flags at 2, sectors at 16, bytes in a sector at 24.
+/// EDD-3 section 8.3: flags at 2, sectors at 16, bytes in a sector at 24, and from 30 on the path to the device.
 fn parse_parameters(fields: &[u8; PARAMETER_BYTES]) -> Option<Parameters> {
     let word = |at: usize| u16::from_le_bytes([fields[at], fields[at + 1]]);
     let mut sectors = [0; 8];
     sectors.copy_from_slice(&fields[16..24]);
     let sectors = u64::from_le_bytes(sectors);
-    let absent = Information::from_bits_truncate(word(2)).contains(Information::NO_MEDIUM);
-    (sectors != 0 && !absent).then_some(Parameters { sectors, sector_bytes: word(24) })
+    let flags = Information::from_bits_truncate(word(2));
+    let removable = flags.contains(Information::REMOVABLE) || is_on_usb(fields);
+    (sectors != 0 && !flags.contains(Information::NO_MEDIUM)).then_some(Parameters {
+        sectors,
+        sector_bytes: word(24),
+        removable,
+    })
+}
+
+/// What the path to the device says, if there is one: its key is BEDDh, its length 36 or 44 bytes, all of them
+/// add up to 0, and the name of the interface is at its tenth byte. The size of the whole is not asked for:
+/// SeaBIOS fills the path in and tells the shorter size.
+fn is_on_usb(fields: &[u8; PARAMETER_BYTES]) -> bool {
+    let (path, length) = (&fields[30..], usize::from(fields[32]));
+    let sum = path.iter().take(length).fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    path[..2] == [0xDD, 0xBE] && matches!(length, 36 | 44) && sum == 0 && path[10..].starts_with(b"USB")
 }
 
 /// One transfer between a drive and conventional memory at `address`. The packet is new each time:

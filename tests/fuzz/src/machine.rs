@@ -68,7 +68,8 @@ impl Fuzzed<'_> {
 
 impl Machine for Fuzzed<'_> {
     fn disks(&mut self) -> Vec<DiskInfo> {
-        vec![DiskInfo { drive: 0x80, sectors: self.sectors, boot_medium: false, writable: true }]
+        let sectors = self.sectors;
+        vec![DiskInfo { drive: 0x80, sectors, boot_medium: false, writable: true, removable: false }]
     }
 
     fn read_disk(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError> {
