@@ -18,7 +18,7 @@ pub const FILE: &str = "bstate.txt";
 /// The file's length: large enough that NTFS keeps it outside its master file table.
 pub const FILE_BYTES: usize = 4096;
 /// Words that the record uses itself, so that no partition may be named so.
-pub const RESERVED: [&str; 4] = ["sequence", "booting", "restores", "crc32"];
+pub const RESERVED: [&str; 8] = ["sequence", "cd", "set", "boots", "booting", "next", "restores", "crc32"];
 
 /// What stands in a reason between the boot that was begun and what was found before it and mended.
 pub const BEFORE: &str = "; before: ";
@@ -66,15 +66,33 @@ pub struct Partition {
     pub failures: u32,
     /// How often a boot of it found it Clean since it was last OK.
     pub crashes: u32,
+    /// What [`Record::boots`] was when its system last reported; 0 if it never did.
+    pub proved: u32,
+    /// Hand-offs to it since an update of it was put on trial; nothing where none is.
+    pub trial: Option<u32>,
+    /// Which slice of it is verified next.
+    pub slice: u32,
     /// The step and the reason of the last change for the worse; may be empty.
     pub why: String,
+    /// What was found wrong and mended before the boot that its system has not reported yet; may be empty.
+    pub before: String,
 }
 
 impl Partition {
     /// A partition of which nothing bad is known.
     #[must_use]
     pub fn ok(name: &str) -> Self {
-        Self { name: name.to_string(), state: State::Ok, failures: 0, crashes: 0, why: String::new() }
+        Self {
+            name: name.to_string(),
+            state: State::Ok,
+            failures: 0,
+            crashes: 0,
+            proved: 0,
+            trial: None,
+            slice: 0,
+            why: String::new(),
+            before: String::new(),
+        }
     }
 
     /// The worse of both, value by value; `why` is that of the one whose state is worse. Of two reasons for the
@@ -94,17 +112,48 @@ impl Partition {
     }
 }
 
+/// What somebody wants of the next start, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// That this partition is booted.
+    Partition(String),
+    /// A restore.
+    Restore,
+    /// That the machine stays where it is.
+    Hold,
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Partition(name) => name,
+            Self::Restore => "restore",
+            Self::Hold => "hold",
+        })
+    }
+}
+
 /// The whole record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// Counts the writes.
     pub sequence: u64,
+    /// The name of the CD that wrote the disk; empty where it has none. At most [`MAX_CD`] bytes.
+    pub cd: String,
+    /// Made by each restore of a whole disk, at random: copies of one set belong together.
+    pub set: Option<u32>,
+    /// Hand-offs since that restore, at most [`MAX_BOOTS`].
+    pub boots: u32,
     /// The partition that the last hand-off went to; empty before the first.
     pub booting: String,
+    /// What somebody wants of the next start.
+    pub next: Option<Next>,
     /// The state of every partition, in logic.txt's order.
     pub partitions: Vec<Partition>,
     /// Restores since the OS last reported, from any partition.
     pub restores: u32,
+    /// Keys that this program does not know, and their values: kept for those who do.
+    pub unknown: Vec<(String, String)>,
 }
 
 /// One copy, as read.
@@ -402,6 +451,10 @@ fn is_count(value: &str) -> bool {
 
 /// Where counters stop: far above any limit that logic.txt can ask for.
 pub const MAX_COUNT: u32 = 999;
+/// Where the count of hand-offs stops: one a minute for two years.
+pub const MAX_BOOTS: u32 = 999_999;
+/// The longest name of a CD in bytes.
+pub const MAX_CD: usize = 24;
 
 impl Parsed {
     /// The record, however it came about.
