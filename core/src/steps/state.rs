@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::bstate::{self, BEFORE, Parsed, Record, State};
 use crate::defects::{Defect, seeded};
 use crate::event::Event;
-use crate::logic::{PartitionIndex, Program, Step, Verb};
+use crate::logic::{PartitionIndex, Program, Step, Verb, Wish};
 use crate::media::filesystem::Filesystem;
 use crate::media::region::Region;
 use crate::steps::{Context, Outcome, name_of};
@@ -248,6 +248,14 @@ impl Context<'_> {
             Err(_) if limit > 0 => Ok("no copy of bstate.txt tells of any".to_string()),
             Err(why) => Err(why),
         }
+    }
+
+    /// `if next is P|restore|hold`
+    ///
+    /// # Errors
+    /// Always: it is not built yet.
+    pub fn if_next(&mut self, _wish: &Wish) -> Outcome {
+        Err("not built yet".to_string())
     }
 
     /// `set P STATE`, at place `at` of the flow.
