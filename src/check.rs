@@ -332,7 +332,7 @@ fn is_disk(volume: &mut FileVolume) -> bool {
     let sectors = volume.length().0;
     volume.read(Offset(0), &mut sector).is_ok()
         && matches!(Filesystem::open(volume), Err(FsError::Unknown))
-        && Mbr::parse(&sector, sectors).is_ok_and(|mbr| mbr.entries().iter().any(|e| e.kind != 0))
+        && Mbr::parse(&sector).is_ok_and(|mbr| mbr.check(sectors).is_ok() && mbr.entries().iter().any(|e| e.kind != 0))
 }
 
 /// Whether an image's layout can be read, and whether all is there that is to be protected.

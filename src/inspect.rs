@@ -149,7 +149,8 @@ fn disk(path: &Path, volume: &mut FileVolume) -> Result<bool> {
         bail!("{} is shorter than one sector", path.display());
     }
     println!("disk, {} sectors", volume.length().0);
-    let mbr = match Mbr::parse(&sector, volume.length().0) {
+    let sectors = volume.length().0;
+    let mbr = match Mbr::parse(&sector).and_then(|mbr| mbr.check(sectors).map(|()| mbr)) {
         Ok(mbr) => mbr,
         Err(fault) => {
             println!("MBR     {fault}");

@@ -926,7 +926,7 @@ fn protecting(folder: &Path, p1: &str, p2: &str) -> (Pc, [Layout; 2]) {
          8 hold \"end\"\n9 hold \"bad\"\n"
     );
     let mut disk = common::machine::Disk::blank(0x80, 50_000);
-    disk.allowed = vec![0..1, 2048..18_432, 20_480..36_864];
+    disk.allowed = vec![0..1, 2047..18_432, 20_480..36_864];
     let mut pc = Pc::new(images::build(folder, &logic), vec![disk]);
     assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
     let layouts = [2048, 20_480].map(|start| seals::layout(&pc.disks[0].bytes(start..start + 16_384)));
@@ -1062,7 +1062,7 @@ fn a_protected_file_is_mended_whole_or_not_at_all() {
             )
         };
         let mut disk = common::machine::Disk::blank(0x80, 50_000);
-        disk.allowed = vec![0..1, 2048..18_432, 20_480..36_864];
+        disk.allowed = vec![0..1, 2047..18_432, 20_480..36_864];
         let mut shipped = Pc::new(images::build(folder.path(), &logic(from)), vec![disk]);
         assert_eq!(word(&shipped.start()), "restart", "{:#?}", shipped.lines);
         let layout = seals::layout(&shipped.disks[0].bytes(2048..18_432));

@@ -273,7 +273,7 @@ fn images_may_be_elsewhere() {
 /// A machine with this CD and a blank disk that may be written anywhere.
 fn machine(iso: Vec<u8>) -> Pc {
     let mut disk = Disk::blank(0x80, 40_960);
-    disk.allowed = vec![0..1, 2048..40_960];
+    disk.allowed = vec![0..1, 2047..40_960];
     Pc::new(iso.into(), vec![disk])
 }
 

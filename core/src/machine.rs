@@ -25,6 +25,8 @@ pub enum IoError {
     Unsupported,
     /// What was read back is not what was written.
     ReadBack,
+    /// Nothing may be written there.
+    Forbidden,
 }
 
 impl fmt::Display for IoError {
@@ -35,6 +37,7 @@ impl fmt::Display for IoError {
             Self::OutOfRange => f.write_str("past the end of the disk"),
             Self::Unsupported => f.write_str("not supported by this drive"),
             Self::ReadBack => f.write_str("read back differs from what was written"),
+            Self::Forbidden => f.write_str("must not be written"),
         }
     }
 }

@@ -109,6 +109,7 @@ fn follow(context: &mut Context<'_>) -> Ending {
             }
             Next::End(remark, ending) => {
                 context.settle_states();
+                context.settle_notes();
                 tell(context, step, &Ok(remark));
                 return ending;
             }

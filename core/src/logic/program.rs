@@ -85,6 +85,12 @@ impl DiskState {
     /// Every one, with the word that logic.txt has for it.
     pub const ALL: [(&'static str, Self); 4] =
         [("ours", Self::Ours), ("blank", Self::Blank), ("foreign", Self::Foreign), ("unclear", Self::Unclear)];
+
+    /// The word that logic.txt has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, state)| *state == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// What `if next is ...` asks: the operator's wish for one start.

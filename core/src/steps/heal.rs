@@ -77,7 +77,7 @@ impl Context<'_> {
     /// # Errors
     /// The ranges that could not be mended, and why; all others were.
     pub fn heal(&mut self, step: &Step, partition: PartitionIndex, from: Option<PartitionIndex>) -> Outcome {
-        let target = self.standing(partition)?;
+        let target = self.standing(partition, false)?.partition(self.program.partition(partition));
         self.once(step)?;
         // Now, while it can be found: a bstate.txt that an editor has moved is lost with the directory's
         // present form, and what was typed in it must not be.

@@ -36,6 +36,24 @@ struct Copy {
     settled: bool,
 }
 
+/// Why copies can't be read: partitions, and the reason that they share.
+#[derive(Default)]
+struct Troubles(Vec<(String, String)>);
+
+impl Troubles {
+    fn add(&mut self, name: &str, why: String) {
+        match self.0.iter_mut().find(|(_, reason)| *reason == why) {
+            Some((names, _)) => names.extend([", ", name]),
+            None => self.0.push((name.to_string(), why)),
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let each: Vec<String> = self.0.iter().map(|(names, why)| format!("{names}: {why}")).collect();
+        each.join("; ")
+    }
+}
+
 impl States {
     #[inline(never)]
     fn write(&mut self, context: &mut Context<'_>) -> Outcome {
@@ -46,7 +64,7 @@ impl States {
         let sector = self.record.to_sector();
         let mut failed = Vec::new();
         for copy in &self.copies {
-            if let Err(error) = copy.region.write(context.machine, copy.at, &sector) {
+            if let Err(error) = copy.region.write_state(context.machine, copy.at, &sector) {
                 failed.push(format!("{}: {error}", copy.name));
             }
             if seeded(Defect::OneCopyIsEnough) {
@@ -100,7 +118,7 @@ impl Context<'_> {
     fn read_states(&mut self) -> States {
         let mut copies = Vec::new();
         let mut parsed = Vec::new();
-        let mut troubles: Vec<String> = Vec::new();
+        let mut troubles = Troubles::default();
         for partition in self.program.partition_indexes() {
             let read = self.find_copy(partition).and_then(|copy| {
                 let parsed = self.read_copy(&copy);
@@ -116,13 +134,13 @@ impl Context<'_> {
                     let declared = self.program.partition(partition);
                     // A partition that no restore writes may be a data partition, without a bstate.txt.
                     if declared.image.is_some() {
-                        troubles.push(format!("{}: {why}", declared.name));
+                        troubles.add(&declared.name, why);
                     }
                 }
             }
         }
-        if !troubles.is_empty() {
-            let (failed, reason) = (parsed.is_empty(), troubles.join("; "));
+        if !troubles.0.is_empty() {
+            let (failed, reason) = (parsed.is_empty(), troubles.in_words());
             self.machine.tell(&Event::Outcome { label: "-", step: "read bstate.txt", failed, reason: &reason });
         }
         let merged = Record::merge(&parsed, self.program.partition_names());
