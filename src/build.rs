@@ -76,7 +76,7 @@ pub fn make(source: &Source, output: &Path) -> Result<()> {
     let finished = staging.path().join("finished.iso");
     let program = &source.program;
     let images: Vec<String> = program.partition_indexes().filter_map(|p| program.image_path(p)).collect();
-    iso::master(&cd, &finished, &images)?;
+    iso::master(&cd, &finished, &iso::volume_id(program.cd()), &images)?;
     fs::rename(&finished, output).with_context(|| format!("can't write {}", output.display()))
 }
 

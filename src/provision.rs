@@ -218,8 +218,15 @@ fn restore(machine: &mut FileMachine, program: &Program, targets: &[Target], bar
         let text = format!("restore {}", program.disk(target.disk).name);
         bar.set_message(text.clone());
         let verb = Verb::RestoreDisk(target.disk);
-        let step =
-            Step { label: "-".to_string(), text: text.clone(), verb, otherwise: None, line: 0, allows_good: true };
+        let step = Step {
+            label: "-".to_string(),
+            text: text.clone(),
+            verb,
+            otherwise: None,
+            line: 0,
+            allows_good: true,
+            allows_loss: true,
+        };
         let remark = context.restore_disk(&step, target.disk).map_err(|why| anyhow!("{text}: {why}"))?;
         if !remark.is_empty() {
             bar.suspend(|| eprintln!("knownstate: {text}: {remark}"));

@@ -306,7 +306,7 @@ pub const MAX_COUNT: u32 = 999;
 /// Where the count of hand-offs stops: one a minute for two years.
 pub const MAX_BOOTS: u32 = 999_999;
 /// The longest name of a CD in bytes.
-pub const MAX_CD: usize = 24;
+pub const MAX_CD: usize = crate::logic::Cd::MAX_NAME;
 
 impl Parsed {
     /// The record, however it came about.

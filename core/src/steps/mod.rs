@@ -3,6 +3,7 @@
 
 pub mod activate;
 pub mod boot;
+pub mod disk;
 pub mod heal;
 pub mod images;
 pub mod progress;

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::bstate::{self, Found, Next, Parsed, Record, State};
 use crate::defects::{Defect, seeded};
 use crate::event::{Event, printable};
-use crate::logic::{PartitionIndex, Program, Step, Verb};
+use crate::logic::{PartitionIndex, Program, Step, Verb, Wish};
 use crate::media::filesystem::Filesystem;
 use crate::media::region::Region;
 use crate::steps::{Context, Outcome, name_of};
@@ -291,7 +291,7 @@ impl Context<'_> {
     /// A whole disk is about to be restored: see [`Record::begin_set`].
     pub(crate) fn begin_set(&mut self) {
         let set = self.machine.random();
-        let cd = cd_name(self.program);
+        let cd = self.program.cd().map(|cd| cd.name.as_str()).unwrap_or_default();
         self.load_states();
         if let Some(states) = &mut self.states {
             states.record.begin_set(set, cd);
@@ -304,10 +304,15 @@ impl Context<'_> {
     /// # Errors
     /// What is wished for, if anything; that no copy is readable; or on which the wish stays.
     #[inline(never)]
-    pub fn if_next(&mut self, wish: &Next) -> Outcome {
+    pub fn if_next(&mut self, wish: &Wish) -> Outcome {
+        let wish = match wish {
+            Wish::Partition(partition) => Next::Partition(self.program.partition(*partition).name.clone()),
+            Wish::Restore => Next::Restore,
+            Wish::Hold => Next::Hold,
+        };
         match self.record()?.next.as_ref() {
             None => return Err("nothing is wished for".to_string()),
-            Some(next) if next != wish => return Err(format!("it is {next}")),
+            Some(next) if *next != wish => return Err(format!("it is {next}")),
             Some(_) => {}
         }
         if let Some(states) = &mut self.states {
@@ -405,11 +410,6 @@ fn apply(record: &mut Record, name: &str, state: State, why: &str, before_boot: 
             partition.clear();
         }
     }
-}
-
-/// The CD's name, for the record.
-fn cd_name(_program: &Program) -> &str {
-    ""
 }
 
 fn below(count: u32, limit: u32) -> Outcome {
