@@ -8,5 +8,6 @@ pub mod filesystem;
 pub mod foreign;
 pub mod iso9660;
 pub mod kind;
+pub mod marks;
 pub mod mbr;
 pub mod region;
