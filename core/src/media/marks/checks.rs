@@ -222,22 +222,20 @@ pub fn apple(view: &View<'_>, _: u64) -> bool {
     block >= 136 && (entry.starts_with(b"PM") || entry.starts_with(b"TS"))
 }
 
-/// Linux block/partitions/atari.c: a length that is no more than the disk has; an active partition whose name is
-/// letters and digits, inside it; a list of bad sectors inside it, or none.
+/// Linux block/partitions/atari.c: a length that is no more than the disk has; an active partition of a kind that
+/// there is (Atari's AHDI 3.00 release notes, and Linux's), inside it; and no MBR.
 pub fn atari(view: &View<'_>, place: u64) -> bool {
+    const KINDS: [&[u8; 3]; 10] = [b"GEM", b"BGM", b"XGM", b"LNX", b"SWP", b"RAW", b"UNX", b"F32", b"MIX", b"MAC"];
     let (sector, entry) = (view.from(0), view.from(place));
     let all = be32(sector, 0x1C2);
-    let inside = |at: &[u8], byte: usize| {
-        let (start, length) = (be32(at, byte), be32(at, byte + 4));
-        start != 0 && length != 0 && start.checked_add(length).is_some_and(|end| end <= all)
-    };
-    let no_list = u32_at(sector, 0x1F6) == 0 && u32_at(sector, 0x1FA) == 0;
-    all >= 2
-        && view.sectors.is_none_or(|sectors| u64::from(all) <= sectors)
+    let (start, length) = (be32(entry, 4), be32(entry, 8));
+    view.sectors.is_some_and(|sectors| u64::from(all) <= sectors)
         && u8_at(entry, 0) & 1 == 1
-        && entry.iter().skip(1).take(3).all(u8::is_ascii_alphanumeric)
-        && inside(entry, 4)
-        && (no_list || inside(sector, 0x1F6))
+        && KINDS.iter().any(|kind| entry.get(1..4) == Some(*kind))
+        && start != 0
+        && length != 0
+        && start.checked_add(length).is_some_and(|end| end <= all)
+        && table(sector).is_none()
 }
 
 /// libblkid via_raid.c: version 0 to 2, and the sum of the first 50 bytes.
