@@ -166,8 +166,8 @@ pub const MARKS: &[Mark] = &[
     end("JMicron RAID", &[last(1)], &[b"JM"]).check(checks::jmicron).disk_only(),
     // Windows dynamic disks: the private header in LBA 6, and two copies in the database, which is the last MiB of a
     // disk with an MBR (Linux block/partitions/ldm.h: OFF_PRIV1 to 3).
-    begin("dynamic disk", &[6 * 512], &[b"PRIVHEAD"]).disk_only(),
-    end("dynamic disk", &[last(1), last(192)], &[b"PRIVHEAD"]).disk_only(),
+    begin("dynamic disk", &[6 * 512], &[b"PRIVHEAD"]),
+    end("dynamic disk", &[last(1), last(192)], &[b"PRIVHEAD"]),
     // ZFS: see labels.rs. The list is packed as XDR (libnvpair), and OpenZFS (`spa_config_generate`,
     // `vdev_label_init`) puts the version first. Tools that wipe marks and not labels leave it.
     begin(ZFS, &[16 * 1024 + 20, 272 * 1024 + 20], &[b"\x00\x00\x00\x07version"]),
