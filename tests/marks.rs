@@ -209,6 +209,19 @@ fn raids() -> Vec<Bytes> {
     all
 }
 
+/// The list in a label: XDR, with the numbers that it needs to count.
+fn pool_list() -> Vec<u8> {
+    let mut list = b"\x01\x01\0\0\0\0\0\0\0\0\0\x01".to_vec();
+    for (name, value) in [(&b"version\0"[..], 5000u64), (b"state\0\0\0", 0), (b"txg\0", 4), (b"guid", 7)] {
+        let length = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+        for number in [28 + name.len(), 32, length] {
+            list.extend((number as u32).to_be_bytes());
+        }
+        list.extend([name, &[0, 0, 0, 8, 0, 0, 0, 1], &value.to_be_bytes()].concat());
+    }
+    [list, vec![0; 8]].concat()
+}
+
 fn containers() -> Vec<Bytes> {
     let label = b"LABELONE\0\0\0\0\0\0\0\0\0\0\0\0\x20\0\0\0LVM2 001";
     let mut all = vec![
@@ -270,8 +283,7 @@ fn containers() -> Vec<Bytes> {
     }
     let whole = SIZE / 512 * 512 * 512;
     for label in [0, 256 << 10, whole - (512 << 10), whole - (256 << 10)] {
-        let list = b"\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\0\0\x24\0\0\0\x20\0\0\0\x07version\0";
-        let mut pool = bytes("ZFS", true, &[(label + (16 << 10), list)]);
+        let mut pool = bytes("ZFS", true, &[(label + (16 << 10), &pool_list())]);
         for slot in 4..20 {
             pool.bytes.push((label + (128 << 10) + slot * 1024, b"\x0C\xB1\xBA\0\0\0\0\0".to_vec()));
         }
@@ -289,7 +301,7 @@ fn filesystems() -> Vec<Bytes> {
         bytes("a ReFS filesystem", true, &[(0, b"\0\0\0ReFS\0")]),
         bytes("an HPFS filesystem", true, &[(0x2000, b"\x49\xE8\x95\xF9"), (0x2200, b"\x49\x18\x91\xF9")]),
         bytes("an EXFS filesystem", false, &[(0, b"EXFS\0\0\x10")]),
-        bytes("a Reiser4 filesystem", true, &[(1 << 16, b"ReIsEr4")]),
+        bytes("a Reiser4 filesystem", false, &[(1 << 16, b"ReIsEr4")]),
         bytes("a ReiserFS filesystem", false, &[(0x2034, b"ReIsErFs")]),
         bytes("a ReiserFS filesystem", false, &[(0x2014, b"ReIsErFs")]),
         bytes("an OCFS filesystem", true, &[(8192, b"OracleCFS")]),
@@ -310,7 +322,7 @@ fn filesystems() -> Vec<Bytes> {
         bytes("a ReiserFS filesystem", false, &[(0x1_0034, b"ReIsEr3Fs")]),
         bytes("a Xenix filesystem", false, &[(2040, b"\x44\x55\x2B\0")]),
         bytes("a SquashFS filesystem", true, &[(0, b"sqsh"), (28, &[0, 3, 0, 1])]),
-        bytes("a romfs filesystem", true, &[(0, b"-rom1fs-")]),
+        bytes("a romfs filesystem", true, &[(0, b"-rom1fs-\0\0\0\x10\xA1\x27\x1D\x56")]),
         bytes("a VxFS filesystem", true, &[(1024, b"\xF5\xFC\x01\xA5")]),
         bytes("a VxFS filesystem", false, &[(8192, b"\xA5\x01\xFC\xF5")]),
         bytes("a zonefs filesystem", true, &[(0, b"SFOZ")]),
@@ -325,6 +337,7 @@ fn filesystems() -> Vec<Bytes> {
         let block = [0, 0, 0, 0, 0, 0, 0x34, 0x34, 20, 0, 0, 0, 0, 0, 0, 0, 0x95, 0x9A, 0xA4, 0x7A];
         all.push(bytes("a NILFS2 filesystem", at == last(8), &[(at, &block)]));
     }
+    all.push(bytes("a NILFS2 filesystem", true, &[(1024, &[2, 0, 0, 0, 0, 0, 0x34, 0x34, 24])]));
     for first in [b"BOOT2", b"CDW02", b"NSR02", b"NSR03", b"TEA01"] {
         all.push(bytes("UDF", false, &[(32769, first), (32769 + 2048, b"NSR03")]));
     }

@@ -214,9 +214,9 @@ pub static MARKS: &[Mark] = &[
     // Labels of other systems, where libblkid's partitions/ has them. BSD sys/disklabel.h: DISKMAGIC, in sector 1 or
     // 64 or 128 bytes into sector 0.
     begin("a BSD label", &[512, 64, 128], &[b"\x57\x45\x56\x82"]),
-    // Linux block/partitions/sun.h, sgi.h: magic and checksum in sector 0.
+    // Linux block/partitions/sun.h, sgi.h: magic in sector 0, and for Sun its checksum.
     begin("a Sun label", &[508], &[&[0xDA, 0xBE]]).check(checks::sun),
-    begin("an SGI label", &[0], &[&[0x0B, 0xE5, 0xA9, 0x41]]).check(checks::sgi),
+    begin("an SGI label", &[0], &[&[0x0B, 0xE5, 0xA9, 0x41]]),
     // Inside Macintosh: Devices, "The Partition Map": driver descriptor record, and the map in the next block.
     begin("an Apple partition map", &[0], &[b"ER"]).check(checks::apple),
     // Solaris sys/vtoc.h: VTOC_SANE and V_VERSION.
