@@ -194,6 +194,11 @@ fn raids() -> Vec<Bytes> {
         bytes("NVIDIA RAID", true, &[(last(2), b"NVIDIA  \x1E\0\0\0"), (last(2) + 12, &[0; 4])]),
         bytes("HighPoint RAID", true, &[(last(11), &[0xF3, 0x16, 0x78, 0x5A])]),
         bytes("HighPoint RAID", true, &[(4640, &[0xF0, 0x16, 0x78, 0x5A])]),
+        bytes("HighPoint RAID", true, &[(last(11), &[0xFD, 0x16, 0x78, 0x5A])]),
+        bytes("HighPoint RAID", true, &[(4640, &[0xFD, 0x16, 0x78, 0x5A])]),
+        // As some controllers write it, in their own byte order.
+        bytes("DDF RAID", false, &[(last(1), &[0x11, 0xDE, 0x11, 0xDE])]),
+        bytes("DDF RAID", false, &[(last(257), &[0x11, 0xDE, 0x11, 0xDE])]),
         bytes("Adaptec RAID", true, &[(last(1), &[0x37, 0xFC, 0x4D, 0x1E]), (last(1) + 256, b"DPTM")]),
         // "JM" is 4D4Ah; the sum is 0.
         bytes("JMicron RAID", true, &[(last(1), b"JM"), (last(1) + 4, &[0xB6, 0xB2])]),
@@ -204,10 +209,24 @@ fn raids() -> Vec<Bytes> {
     all
 }
 
+/// The list in a label: XDR, with the numbers that it needs to count.
+fn pool_list() -> Vec<u8> {
+    let mut list = b"\x01\x01\0\0\0\0\0\0\0\0\0\x01".to_vec();
+    for (name, value) in [(&b"version\0"[..], 5000u64), (b"state\0\0\0", 0), (b"txg\0", 4), (b"guid", 7)] {
+        let length = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+        for number in [28 + name.len(), 32, length] {
+            list.extend((number as u32).to_be_bytes());
+        }
+        list.extend([name, &[0, 0, 0, 8, 0, 0, 0, 1], &value.to_be_bytes()].concat());
+    }
+    [list, vec![0; 8]].concat()
+}
+
 fn containers() -> Vec<Bytes> {
     let label = b"LABELONE\0\0\0\0\0\0\0\0\0\0\0\0\x20\0\0\0LVM2 001";
     let mut all = vec![
         bytes("LVM", true, &[(0, b"HM\x01\0")]),
+        bytes("LVM", true, &[(0, b"HM\x02\0")]),
         bytes("GPT", false, &[(4096, b"EFI PART")]),
         bytes("GPT", false, &[((SIZE / 8 * 8 - 8) * 512, b"EFI PART")]),
         bytes("GPT", true, &[(450, &[0xEE, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0]), (510, &[0x55, 0xAA])]),
@@ -219,7 +238,6 @@ fn containers() -> Vec<Bytes> {
         bytes("bcachefs", false, &[(last(2048) + 24, BCACHEFS)]),
         bytes("DRBD", false, &[(0, b"$DRBDmgr=q")]),
         bytes("DRBD", true, &[(0, b"DRBDdlh*")]),
-        bytes("DRBD", true, &[(last(8) + 60, b"\x83\x74\x02\x6B"), (last(8) + 80, &[0, 0, 0x10, 0])]),
         bytes("a snapshot's store", true, &[(0, b"SnAp")]),
         bytes("dm-integrity", true, &[(0, b"integrt\0\x01")]),
         bytes("VMFS", true, &[(1 << 20, b"\x0D\xD0\x01\xC0")]),
@@ -229,6 +247,7 @@ fn containers() -> Vec<Bytes> {
         bytes("Stratis", false, &[(516, b"!Stra0tis\x86\xFF\x02^\x41rh")]),
         bytes("Stratis", false, &[(4612, b"!Stra0tis\x86\xFF\x02^\x41rh")]),
         bytes("BitLocker", false, &[(0, b"\xEB\x58\x90-FVE-FS-")]),
+        bytes("BitLocker", false, &[(424, b"\x3B\xD6\x67\x49\x29\x2E\xD8\x4A\x83\x99\xF6\xA3\x39\xE3\xD0\x01")]),
         bytes("Apple Core Storage", false, &[(8, &[1, 0, 0x10]), (88, b"CS\x01")]),
         bytes("Ceph", true, &[(0, b"bluestore block device")]),
         bytes("mpool", false, &[(0, b"mpoolDev")]),
@@ -238,10 +257,22 @@ fn containers() -> Vec<Bytes> {
         bytes("an Ultrix label", true, &[(16312, b"\x57\x29\x03\0\x01")]),
         bytes("AIX", true, &[(0, b"\xC9\xC2\xD4\xC1")]),
         bytes("an Atari label", true, &[(0x1C2, b"\0\0\xFF\0\x01GEM\0\0\0\x02\0\0\0\x99")]),
-        bytes("a DASD label", false, &[(8192, b"\xD3\xD5\xE7\xF1")]),
+        bytes("an Atari label", true, &[(0x1C2, b"\0\0\xFF\0"), (0x1D2, b"\x01BGM\0\0\0\x02\0\0\0\x99")]),
+        bytes("an Atari label", true, &[(0x1C2, b"\0\0\xFF\0"), (0x1DE, b"\x81XGM\0\0\0\x02\0\0\0\x99")]),
+        bytes("an Atari label", true, &[(0x1C2, b"\0\0\xFF\0"), (0x1EA, b"\x01RAW\0\0\0\x02\0\0\0\x99")]),
         bytes("a BSD label", false, &[(512, b"\x57\x45\x56\x82")]),
         bytes("a BSD label", false, &[(128, b"\x57\x45\x56\x82")]),
     ];
+    for block in [512, 1024, 2048, 4096] {
+        all.push(bytes("a DASD label", false, &[(2 * block + 4, b"\xE5\xD6\xD3\xF1")]));
+        all.push(bytes("a DASD label", false, &[(2 * block, b"\xD3\xD5\xE7\xF1")]));
+        all.push(bytes("a DASD label", false, &[(2 * block, b"\xC3\xD4\xE2\xF1")]));
+    }
+    for at in [last(8), SIZE / 8 * 8 * 512 - 4096] {
+        for magic in [b"\x83\x74\x02\x6B", b"\x83\x74\x02\x6C", b"\x83\x74\x02\x6D"] {
+            all.push(bytes("DRBD", at == last(8), &[(at + 60, magic), (at + 80, &[0, 0, 0x10, 0])]));
+        }
+    }
     for sector in 0..4u8 {
         let mut label = label.to_vec();
         label[8] = sector;
@@ -252,8 +283,7 @@ fn containers() -> Vec<Bytes> {
     }
     let whole = SIZE / 512 * 512 * 512;
     for label in [0, 256 << 10, whole - (512 << 10), whole - (256 << 10)] {
-        let list = b"\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\0\0\x24\0\0\0\x20\0\0\0\x07version\0";
-        let mut pool = bytes("ZFS", true, &[(label + (16 << 10), list)]);
+        let mut pool = bytes("ZFS", true, &[(label + (16 << 10), &pool_list())]);
         for slot in 4..20 {
             pool.bytes.push((label + (128 << 10) + slot * 1024, b"\x0C\xB1\xBA\0\0\0\0\0".to_vec()));
         }
@@ -271,20 +301,28 @@ fn filesystems() -> Vec<Bytes> {
         bytes("a ReFS filesystem", true, &[(0, b"\0\0\0ReFS\0")]),
         bytes("an HPFS filesystem", true, &[(0x2000, b"\x49\xE8\x95\xF9"), (0x2200, b"\x49\x18\x91\xF9")]),
         bytes("an EXFS filesystem", false, &[(0, b"EXFS\0\0\x10")]),
-        bytes("a Reiser4 filesystem", true, &[(1 << 16, b"ReIsEr4")]),
+        bytes("a Reiser4 filesystem", false, &[(1 << 16, b"ReIsEr4")]),
         bytes("a ReiserFS filesystem", false, &[(0x2034, b"ReIsErFs")]),
         bytes("a ReiserFS filesystem", false, &[(0x2014, b"ReIsErFs")]),
         bytes("an OCFS filesystem", true, &[(8192, b"OracleCFS")]),
         bytes("a GFS filesystem", false, &[(1 << 16, b"\x01\x16\x19\x70\0\0\0\x01")]),
         bytes("an HFS filesystem", true, &[(1024, b"BD"), (1024 + 20, &[0, 0, 2, 0]), (1024 + 36, b"\x03abc")]),
         bytes("an HFS+ filesystem", true, &[(1024, b"H+\0\x04"), (1024 + 40, &[0, 0, 0x10, 0])]),
+        bytes("an HFS+ filesystem", true, &[(1024, b"HX\0\x05"), (1024 + 40, &[0, 0, 0x10, 0])]),
         bytes("an APFS filesystem", true, &[(24, &[1, 0, 0, 0x80, 0, 0]), (32, b"NXSB\0\x10\0\0")]),
         bytes("a BeFS filesystem", false, &[(32, b"BFS1")]),
         bytes("a BeFS filesystem", false, &[(544, b"1SFB")]),
+        bytes("a BeFS filesystem", false, &[(32, b"1SFB")]),
+        bytes("a BeFS filesystem", false, &[(544, b"BFS1")]),
         bytes("a Xenix filesystem", true, &[(2048, b"\x44\x55\x2B")]),
+        bytes("a Xenix filesystem", true, &[(2048, b"\x2B\x55\x44")]),
+        bytes("a Xenix filesystem", false, &[(2040, b"\0\x2B\x55\x44")]),
+        bytes("a cramfs filesystem", true, &[(0, b"\x28\xCD\x3D\x45")]),
+        bytes("a ReiserFS filesystem", false, &[(0x1_0034, b"ReIsErFs")]),
+        bytes("a ReiserFS filesystem", false, &[(0x1_0034, b"ReIsEr3Fs")]),
         bytes("a Xenix filesystem", false, &[(2040, b"\x44\x55\x2B\0")]),
         bytes("a SquashFS filesystem", true, &[(0, b"sqsh"), (28, &[0, 3, 0, 1])]),
-        bytes("a romfs filesystem", true, &[(0, b"-rom1fs-")]),
+        bytes("a romfs filesystem", true, &[(0, b"-rom1fs-\0\0\0\x10\xA1\x27\x1D\x56")]),
         bytes("a VxFS filesystem", true, &[(1024, b"\xF5\xFC\x01\xA5")]),
         bytes("a VxFS filesystem", false, &[(8192, b"\xA5\x01\xFC\xF5")]),
         bytes("a zonefs filesystem", true, &[(0, b"SFOZ")]),
@@ -294,8 +332,18 @@ fn filesystems() -> Vec<Bytes> {
         bytes("an F2FS filesystem", false, &[(0x1400, b"\x10\x20\xF5\xF2")]),
         bytes("a JFS filesystem", false, &[(0xF000, b"JFS1")]),
     ];
+    // A second superblock, of the length that its sum needs.
+    for at in [last(8), SIZE / 8 * 8 * 512 - 4096] {
+        let block = [0, 0, 0, 0, 0, 0, 0x34, 0x34, 20, 0, 0, 0, 0, 0, 0, 0, 0x95, 0x9A, 0xA4, 0x7A];
+        all.push(bytes("a NILFS2 filesystem", at == last(8), &[(at, &block)]));
+    }
+    all.push(bytes("a NILFS2 filesystem", true, &[(1024, &[2, 0, 0, 0, 0, 0, 0x34, 0x34, 24])]));
+    for first in [b"BOOT2", b"CDW02", b"NSR02", b"NSR03", b"TEA01"] {
+        all.push(bytes("UDF", false, &[(32769, first), (32769 + 2048, b"NSR03")]));
+    }
     for page in (12..=16).map(|log| 1u64 << log) {
         all.push(bytes("swap space", true, &[(page - 10, b"SWAP-SPACE")]));
+        all.push(bytes("swap space", true, &[(1024, &[1, 0, 0, 0, 9]), (page - 10, b"SWAPSPACE2")]));
         for magic in [&b"S1SUSPEND"[..], b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"] {
             all.push(bytes("hibernation data", true, &[(page - 10, magic)]));
         }

@@ -173,12 +173,16 @@ fn find(view: &View<'_>, start: Lba, found: &mut Vec<Found>) {
     }
 }
 
-/// Adds one, unless it is there, at its place in the order.
+/// Adds one, unless it is there or part of one, at its place in the order.
 fn add(found: &mut Vec<Found>, owner: &'static str, start: Lba, sector: u64, sectors: u64, from_beginning: bool) {
     let new = Found { owner, at: Lba(start.0.saturating_add(sector)), sectors, from_beginning };
-    if found.iter().any(|old| (old.owner, old.at) == (new.owner, new.at)) {
+    let covers = |a: &Found, b: &Found| {
+        a.owner == b.owner && a.at <= b.at && b.at.0.saturating_add(b.sectors) <= a.at.0.saturating_add(a.sectors)
+    };
+    if found.iter().any(|old| covers(old, &new)) {
         return;
     }
+    found.retain(|old| !covers(&new, old));
     let rank = |owner| MARKS.iter().position(|mark| mark.owner == owner).unwrap_or(MARKS.len());
     let key = |found: &Found| (rank(found.owner), found.at);
     let place = found.iter().position(|old| key(old) > key(&new)).unwrap_or(found.len());

@@ -113,17 +113,16 @@ pub fn xfs_log(sector: &[u8]) -> bool {
         && matches!(be32(sector, 300), 1..=3)
 }
 
-/// nilfs2_ondisk.h: CRC-32 of the superblock with the seed that it gives, and zeros in the sum's place.
+/// nilfs2_ondisk.h: revision 2.0; or CRC-32 of the superblock with the seed that it gives, and zeros in the sum's
+/// place.
 pub fn nilfs2(view: &View<'_>, place: u64) -> bool {
     const SUM: usize = 16;
     let superblock = view.from(place.saturating_sub(6));
     let bytes = usize::from(u16_at(superblock, 8));
-    if !(SUM + 4..=1024).contains(&bytes) {
-        return false;
-    }
-    let Some(superblock) = superblock.get(..bytes) else { return false };
-    let zeroed = superblock.iter().enumerate().map(|(n, &byte)| if (SUM..SUM + 4).contains(&n) { 0 } else { byte });
-    crc32(u32_at(superblock, 12), zeroed) == u32_at(superblock, SUM)
+    let zeroed = superblock.iter().take(bytes).enumerate();
+    let zeroed = zeroed.map(|(n, &byte)| if (SUM..SUM + 4).contains(&n) { 0 } else { byte });
+    let sum_is_right = || crc32(u32_at(superblock, 12), zeroed) == u32_at(superblock, SUM);
+    superblock.starts_with(b"\x02\0\0\0\0\0") || (SUM + 4..=1024).contains(&bytes) && sum_is_right()
 }
 
 /// CRC-32 as Linux `crc32_le`: no inversion.
@@ -207,12 +206,6 @@ pub fn drbd(view: &View<'_>, place: u64) -> bool {
 pub fn sun(view: &View<'_>, _: u64) -> bool {
     let sector = view.from(0);
     (0..SECTOR / 2).fold(0, |sum, n| sum ^ u16_at(sector, 2 * n)) == 0
-}
-
-/// Linux block/partitions/sgi.c: all 32-bit fields of the sector add up to 0.
-pub fn sgi(view: &View<'_>, _: u64) -> bool {
-    let sector = view.from(0);
-    (0..SECTOR / 4).fold(0, |sum: u32, n| sum.wrapping_add(be32(sector, 4 * n))) == 0
 }
 
 /// Inside Macintosh: Devices: block 1 holds a map's entry, of this kind or the old.

@@ -107,7 +107,7 @@ const BCACHEFS: &[u8] = b"\xC6\x85\x73\xF6\x66\xCE\x90\xA9\xD9\x6A\x60\xCF\x80\x
 const PAGE_ENDS: &[u32] = &[0xFF6, 0x1FF6, 0x3FF6, 0x7FF6, 0xFFF6];
 
 /// All rows.
-pub const MARKS: &[Mark] = &[
+pub static MARKS: &[Mark] = &[
     // UEFI 2.10 section 5.3.2: the header stands in LBA 1 and in the last; the same on a disk that was
     // partitioned behind an adapter with sectors of 4 KiB.
     begin("GPT", &[512, 4096], &[b"EFI PART"]),
@@ -130,7 +130,8 @@ pub const MARKS: &[Mark] = &[
     begin("RAID", &[0, 4096], &[MD]),
     // Version 1.0: at a multiple of 4 KiB, 8 to 12 KiB before the end (drivers/md/md.c super_1_load). Version 0.90:
     // the last whole 64 KiB (md_p.h: MD_NEW_SIZE_SECTORS), in the byte order of the machine that made it.
-    end("RAID", &[aligned(8, 16), aligned(128, 128)], &[MD, &[0xA9, 0x2B, 0x4E, 0xFC]]),
+    end("RAID", &[aligned(8, 16)], &[MD]),
+    end("RAID", &[aligned(128, 128)], &[MD, &[0xA9, 0x2B, 0x4E, 0xFC]]),
     // SNIA Common RAID DDF 2.0 section 5.5: the anchor in the last sector; some stand 256 before (libblkid).
     end("DDF RAID", &[last(1), last(257)], &[&[0xDE, 0x11, 0xDE, 0x11], &[0x11, 0xDE, 0x11, 0xDE]]),
     // mdadm super-intel.c: MPB_SIGNATURE, in the last sector but one.
@@ -213,9 +214,9 @@ pub const MARKS: &[Mark] = &[
     // Labels of other systems, where libblkid's partitions/ has them. BSD sys/disklabel.h: DISKMAGIC, in sector 1 or
     // 64 or 128 bytes into sector 0.
     begin("a BSD label", &[512, 64, 128], &[b"\x57\x45\x56\x82"]),
-    // Linux block/partitions/sun.h, sgi.h: magic and checksum in sector 0.
+    // Linux block/partitions/sun.h, sgi.h: magic in sector 0, and for Sun its checksum.
     begin("a Sun label", &[508], &[&[0xDA, 0xBE]]).check(checks::sun),
-    begin("an SGI label", &[0], &[&[0x0B, 0xE5, 0xA9, 0x41]]).check(checks::sgi),
+    begin("an SGI label", &[0], &[&[0x0B, 0xE5, 0xA9, 0x41]]),
     // Inside Macintosh: Devices, "The Partition Map": driver descriptor record, and the map in the next block.
     begin("an Apple partition map", &[0], &[b"ER"]).check(checks::apple),
     // Solaris sys/vtoc.h: VTOC_SANE and V_VERSION.
@@ -338,7 +339,7 @@ pub struct Span {
 }
 
 /// All of those.
-pub const SPANS: &[Span] = &[
+pub static SPANS: &[Span] = &[
     // ZFS on-disk format 1.3, section 1.3: an uberblock begins with 00BAB10C, in the byte order of the machine.
     Span {
         owner: ZFS,
