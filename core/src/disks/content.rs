@@ -67,7 +67,7 @@ impl Search<'_> {
         }
         match Record::parse(&sector) {
             Ok(Parsed::Valid(record)) => is_ours(self.program, &record, named),
-            Ok(Parsed::Edited(record)) => typed && is_ours(self.program, &record, named),
+            Ok(Parsed::Edited { record, .. }) => typed && is_ours(self.program, &record, named),
             Err(_) => false,
         }
     }
