@@ -123,6 +123,7 @@ impl Context<'_> {
     /// written.
     pub fn repair_mbr(&mut self, disk: DiskIndex) -> Outcome {
         let claim = self.claim_anew(disk)?;
+        claim.check_scope()?;
         self.check_ways(disk, &claim)?;
         if claim.note().is_some() {
             self.check_any(disk, &claim)?;
