@@ -30,6 +30,12 @@ need_file /usr/share/seabios/bios.bin seabios
 if [ "$1" = test ]; then
     need extlinux extlinux; need sfdisk fdisk; need python3 python3; need dot graphviz
     need sgdisk gdisk; need pvcreate lvm2; need mkntfs ntfs-3g
+    # What other people's tools leave on disks, and who names it.
+    need blkid util-linux; need parted parted; need mdadm mdadm; need cryptsetup cryptsetup-bin
+    need mkfs.xfs xfsprogs; need mkfs.btrfs btrfs-progs; need mkfs.f2fs f2fs-tools; need mkfs.jfs jfsutils
+    need mkfs.nilfs2 nilfs-tools; need mkreiserfs reiserfsprogs; need mkudffs udftools; need mkfs.gfs2 gfs2-utils
+    need mkfs.exfat exfatprogs; need make-bcache bcache-tools; need drbdmeta drbd-utils
+    need mksquashfs squashfs-tools; need mkfs.erofs erofs-utils
 fi
 
 if [ "$1" = bench ]; then
