@@ -158,7 +158,7 @@ pub fn md_0_90(sectors: u64) -> Vec<(u64, Vec<u8>)> {
 
 /// Linux md_p.h, `struct mdp_superblock_1`: at sector `at`, which it names itself.
 pub fn md_1(at: u64, sectors: u64) -> Vec<(u64, Vec<u8>)> {
-    let mut block = vec![0; 258];
+    let mut block = vec![0; 4096];
     block[..8].copy_from_slice(&[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0]);
     block[16..36].copy_from_slice(b"0123456789abcdefhome");
     block[72..76].copy_from_slice(&1_u32.to_le_bytes());
@@ -167,7 +167,7 @@ pub fn md_1(at: u64, sectors: u64) -> Vec<(u64, Vec<u8>)> {
         block[place..place + 8].copy_from_slice(&value.to_le_bytes());
     }
     block[220..224].copy_from_slice(&1_u32.to_le_bytes());
-    let sum = md_sum(&block);
+    let sum = md_sum(&block[..258]);
     block[216..220].copy_from_slice(&sum.to_le_bytes());
     vec![(at * 512, block)]
 }

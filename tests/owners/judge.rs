@@ -108,6 +108,9 @@ impl<'a> Look<'a> {
         if self.is_taken_from_its_beginning() {
             return Whose::Somebodys("its beginning".into());
         }
+        if self.has_unnamed_label() {
+            return Whose::Open("a label that has no name here".into());
+        }
         let mut open = None;
         for (_, part) in self.parts().filter(|(_, part)| part.has_image && part.start + part.sectors <= self.sectors) {
             if !self.has_record_at(part.start) && !self.has_bare_record(part) {
@@ -126,7 +129,15 @@ impl<'a> Look<'a> {
     /// older than we are.
     fn is_taken_from_its_beginning(&self) -> bool {
         let old = ["dos", "PMBR", "iso9660"];
-        self.marks.iter().any(|m| !old.contains(&m.name.as_str()) && m.at < 1 << 20)
+        // parted's own place for a BSD label, which blkid believes in a partition of the BSDs alone.
+        let bsd = peek(self.path, 64, 4) == 0x8256_4557_u32.to_le_bytes();
+        bsd || self.marks.iter().any(|m| !old.contains(&m.name.as_str()) && m.at < 1 << 20)
+    }
+
+    /// PC-98 and Amiga labels: data that nobody names, but where something proves the disk to be ours they are damage.
+    fn has_unnamed_label(&self) -> bool {
+        let head = peek(self.path, 0, 8192);
+        head[4..8] == *b"IPL1" || head.chunks(512).any(|s| s.starts_with(b"RDSK"))
     }
 
     /// A FAT filesystem with a record that names ours.
@@ -152,24 +163,22 @@ impl<'a> Look<'a> {
         let covers = |e: &&Entry| !self.is_declared(e) && e.meets(part.start, part.sectors);
         let foreign: Vec<&Entry> =
             self.entries.iter().filter(covers).filter(|e| !self.has_record_at(e.start)).collect();
-        let disk_marked = self.marks.iter().any(|m| m.name != "dos");
-        let owned = |e: &&Entry| {
-            OWNED.contains(&e.kind) || disk_marked || !says::of_entry(self.path, e, self.sectors).is_empty()
-        };
-        if foreign.iter().any(&owned) {
+        let named = |e: &Entry| !says::of_entry(self.path, e, self.sectors).is_empty();
+        // Any mark counts, wherever on the disk it is, but for our own copies.
+        let mut others = self.entries.iter().filter(|e| !self.is_declared(e) && !self.has_record_at(e.start));
+        let marked = !foreign.is_empty() && (self.marks.iter().any(|m| m.name != "dos") || others.any(named));
+        if marked || foreign.iter().any(|e| OWNED.contains(&e.kind)) {
             return Some(true);
         }
-        // A mark in another entry, or a type that many use: the rules can be read in two ways.
-        let elsewhere = self.entries.iter().any(|e| owned(&e) && !self.is_declared(e) && !self.has_record_at(e.start));
-        let clear = foreign.is_empty() || !elsewhere && foreign.iter().all(|e| PLAIN.contains(&e.kind));
-        clear.then_some(false)
+        foreign.iter().all(|e| PLAIN.contains(&e.kind)).then_some(false)
     }
 
     /// Whether what we would write is free of what is not declared.
     fn unless_in_the_way(&self, proof: String) -> Whose {
         let meets = |e: &&Entry| self.parts().any(|(_, part)| e.meets(part.start, part.sectors));
+        let taken = |e: &&Entry| e.slot.is_some_and(|slot| slot < self.parts().count());
         let odd = |e: &&Entry| e.start == 0 || e.sectors == 0 || e.end() > self.sectors;
-        match self.entries.iter().filter(|e| !self.is_declared(e)).find(|e| meets(e) || odd(e)) {
+        match self.entries.iter().filter(|e| !self.is_declared(e)).find(|e| meets(e) || odd(e) || taken(e)) {
             Some(entry) => Whose::Open(format!("{proof}, but the entry at {} is in the way", entry.start)),
             None => Whose::Ours(proof),
         }
