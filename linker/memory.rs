@@ -18,6 +18,8 @@ pub const BOOT_INFO: u32 = 0x1400;
 pub const STAGE1_BUFFER: u32 = 0x1800;
 /// How often the machine was restarted by a program error: see stage2/src/restarts.rs.
 pub const RESTARTS: u32 = 0x3000;
+/// How many restores there were: the same.
+pub const RESTORES: u32 = 0x3010;
 /// The lowest address of the stack for real-mode code, 11 KiB.
 pub const REAL_STACK_LIMIT: u32 = 0x4400;
 /// Its first address; grows down. Not right below stage1: what is written on a page that holds code costs

@@ -83,7 +83,7 @@ pub fn make(source: &Source, output: &Path) -> Result<()> {
 /// Puts every image on the CD once, with what it lacks; the identities of all.
 fn stage_images(source: &Source, cd: &Path) -> Result<Vec<u8>> {
     let program = &source.program;
-    let fresh = Record::ok(program.partition_names());
+    let fresh = Record::ok(program.recorded_names());
     let mut identities = Vec::new();
     let mut staged: Vec<String> = Vec::new();
     for index in program.partition_indexes() {

@@ -193,7 +193,7 @@ fn partition(volume: &mut FileVolume) -> bool {
         Ok((start, record)) => {
             let verdict = match Record::parse(&record) {
                 Ok(Parsed::Valid(_)) => "valid".to_string(),
-                Ok(Parsed::Edited(_)) => "edited by a person".to_string(),
+                Ok(Parsed::Edited { .. }) => "edited by a person".to_string(),
                 Err(fault) => fault.to_string(),
             };
             println!("        {}: {verdict}, {} bytes, first sector {}", bstate::FILE, start.bytes, start.at.0);

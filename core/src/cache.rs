@@ -143,6 +143,18 @@ impl Machine for Cache<'_> {
         self.machine.now()
     }
 
+    fn random(&mut self) -> u32 {
+        self.machine.random()
+    }
+
+    fn remembered_restores(&mut self) -> u32 {
+        self.machine.remembered_restores()
+    }
+
+    fn remember_restores(&mut self, times: u32) {
+        self.machine.remember_restores(times);
+    }
+
     fn tell(&mut self, event: &Event<'_>) {
         self.machine.tell(event);
     }

@@ -50,6 +50,8 @@ impl Set {
         let mut pc = self.blank();
         pc.start();
         assert_eq!(pc.log().last(), Some(&"- restart = ok"), "a blank disk was not restored: {:#?}", pc.lines);
+        // It was switched off since.
+        pc.restores = 0;
         pc
     }
 

@@ -585,7 +585,7 @@ impl<'t> Parser<'t> {
     /// What only the whole file tells.
     #[inline(never)]
     fn whole(&mut self) {
-        if !bstate::Record::fits(self.program.partition_names()) {
+        if !bstate::Record::fits(self.program.recorded_names()) {
             let message = format_args!("bstate.txt's 512 bytes can't hold the state of so many partitions");
             self.add(Diagnostic::new(1, 1, 1, message, format_args!("declare fewer, or give them shorter names")));
         }

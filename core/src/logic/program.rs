@@ -298,8 +298,27 @@ impl Program {
         self.partition_indexes().filter(move |&p| self.partition(p).disk == disk)
     }
 
-    /// The names of all partitions, as bstate.txt lists them.
+    /// The names of all partitions.
     pub fn partition_names(&self) -> impl Iterator<Item = &str> {
         self.partitions.iter().map(|p| p.name.as_str())
+    }
+
+    /// The names of the partitions that bstate.txt lists: those with an image, and those that a step boots or of
+    /// whose state it speaks.
+    pub fn recorded_names(&self) -> impl Iterator<Item = &str> {
+        let spoken_of = |p| self.steps.iter().any(|step| step.verb.recorded() == Some(p));
+        let listed = move |p: &PartitionIndex| self.partition(*p).image.is_some() || spoken_of(*p);
+        self.partition_indexes().filter(listed).map(|p| self.partition(p).name.as_str())
+    }
+}
+
+impl Verb {
+    /// The partition that it boots, or whose state it sets or asks for; or which somebody may wish to boot.
+    const fn recorded(&self) -> Option<PartitionIndex> {
+        match self {
+            Self::Set(p, _) | Self::IfState(p, _) | Self::IfFailures(p, _) | Self::IfCrashes(p, _) => Some(*p),
+            Self::Boot(p) | Self::IfNext(Wish::Partition(p)) => Some(*p),
+            _ => None,
+        }
     }
 }

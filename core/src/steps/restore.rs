@@ -52,7 +52,7 @@ impl Context<'_> {
         self.once(step)?;
         let images = self.images(&partitions)?;
         let mbr = self.new_mbr(disk, &claim)?;
-        let before = self.announce(step, &partitions);
+        let before = self.announce(step, &partitions, true);
         if seeded(Defect::MbrFirst) {
             self.write_mbr(&claim, &mbr)?;
             return self.restore(step, &images, &partitions);
@@ -78,7 +78,7 @@ impl Context<'_> {
         }
         self.once(step)?;
         let images = self.images(&[partition])?;
-        self.announce(step, &[partition]);
+        self.announce(step, &[partition], false);
         self.restore(step, &images, &[partition])
     }
 
@@ -141,15 +141,12 @@ impl Context<'_> {
     /// Says in bstate.txt that a restore has begun, wherever that can still be written (on a blank disk it
     /// can't, and that stops nobody); what stood there before.
     #[inline(never)]
-    fn announce(&mut self, step: &Step, partitions: &[PartitionIndex]) -> Option<Record> {
+    fn announce(&mut self, step: &Step, partitions: &[PartitionIndex], whole_disk: bool) -> Option<Record> {
         self.load_states();
         let why = format!("{} restore begun, not finished", name_of(step));
         let states = self.states.as_mut()?;
         let before = states.known.then(|| states.record.clone());
         states.known = true;
-        if !seeded(Defect::RestoreNotCounted) {
-            states.record.restores = states.record.restores.saturating_add(1).min(bstate::MAX_COUNT);
-        }
         for &partition in partitions {
             let name = &self.program.partition(partition).name;
             if let Some(recorded) = states.record.get_mut(name) {
@@ -157,11 +154,19 @@ impl Context<'_> {
                 recorded.why.clone_from(&why);
             }
         }
+        if !seeded(Defect::RestoreNotCounted) {
+            self.count_restore();
+        }
+        if whole_disk {
+            self.begin_set();
+        }
         self.write_back(false);
         before
     }
 
     fn take_back(&mut self, before: Option<Record>) {
+        let remembered = self.machine.remembered_restores();
+        self.machine.remember_restores(remembered.saturating_sub(1));
         if let (Some(states), Some(before)) = (&mut self.states, before) {
             states.record = Record { sequence: states.record.sequence, ..before };
             self.write_back(false);
