@@ -44,6 +44,7 @@ fn modelled(
     stored: Stored,
     broken: bool,
     failing: &BTreeSet<usize>,
+    wish: bool,
 ) -> (Log, End, Stored) {
     let mut run = Run { broken: Some(broken), ..Run::begin(stored, false) };
     let mut log = Log::new();
@@ -54,7 +55,7 @@ fn modelled(
             let is = move |m: &&Move| matches!(m.what, What::Step { fault: f, .. } if f == fault);
             moves.iter().find(is).copied()
         };
-        let faulty = if fails { wanted(Fault::All) } else { None };
+        let faulty = if fails { wanted(Fault::All) } else { wanted(Fault::Wish).filter(|_| wish) };
         let made = faulty.or_else(|| wanted(Fault::None)).expect("something can always happen");
         let What::Step { failed, .. } = made.what else { panic!("nothing is open") };
         log.push((usize::from(run.at), failed));
@@ -72,12 +73,13 @@ fn carried_out(
     stored: Stored,
     broken: bool,
     failing: &BTreeSet<usize>,
+    wish: bool,
 ) -> (Log, String, [u8; 512]) {
     static RESTORED: OnceLock<Pc> = OnceLock::new();
     let mut pc = RESTORED.get_or_init(|| set.restored()).clone();
     pc.cd = set.iso.clone();
     pc.failing = failing.clone();
-    let mut lines = String::from("sequence=7 ");
+    let mut lines = String::from(if wish { "sequence=7 next=P2 " } else { "sequence=7 " });
     for (name, part) in ["P1", "P2"].iter().zip(stored.record.parts) {
         let Part { state, failures, crashes } = part;
         let state = state.map_or("OK", Bstate::name);
@@ -125,7 +127,7 @@ fn in_words(end: End) -> String {
 #[test]
 fn the_model_does_what_the_interpreter_does() {
     let mut random = Random::new(2026);
-    let extra = "202 if P1 crashes below 2 else 230\n  set P1 OK\n  if P2 crashes below 1 else 256\n\
+    let extra = "199 if next is P2 else 202\n  goto 240\n202 if P1 crashes below 2 else 230\n  set P1 OK\n  if P2 crashes below 1 else 256\n\
         218 restore P2 else 226\n226 heal P1 from P2 else 220\n  wait 3 else 230\n220 set P2 Clean\n  if P2 is Clean else 256\n\
         230 repair mbr of system else 232\n232 set P1 Dirty\n  activate P1 else 240\n240 set P2 Dirty\n  boot P2\n\
         256 restore system else 299\n  goto 218\n299 poweroff\n";
@@ -144,10 +146,12 @@ fn the_model_does_what_the_interpreter_does() {
             let restores: Vec<u16> = model.restores().into_iter().collect();
             stored.record.restores = restores[random.below(restores.len())];
             let failing: BTreeSet<usize> = (0..random.below(5)).map(|_| random.below(16)).collect();
-            let broken = random.below(10) == 0;
-            let (wanted, end, after) = modelled(&model, HOSTILE, stored, broken, &failing);
-            let (log, ending, sector) = carried_out(flow, program.steps(), stored, broken, &failing);
-            let world = format!("flow {n}, {:?}, broken {broken}, failing {failing:?}", &stored.record.parts[..2]);
+            let (broken, wish) = (random.below(10) == 0, random.below(4) == 0);
+            let hostile = World { wishes: wish, ..HOSTILE };
+            let (wanted, end, after) = modelled(&model, hostile, stored, broken, &failing, wish);
+            let (log, ending, sector) = carried_out(flow, program.steps(), stored, broken, &failing, wish);
+            let world =
+                format!("flow {n}, {:?}, broken {broken}, failing {failing:?}, wish {wish}", &stored.record.parts[..2]);
             assert_eq!(log, wanted, "{world}: steps (left: interpreter, right: model)");
             assert!(ending.starts_with(&in_words(end)), "{world}: {ending}, and the model says {end:?}");
             if sector == [0xA5; 512] {
@@ -201,7 +205,7 @@ fn the_model_knows_a_disk_without_bstate() {
         for n in 0..300 {
             let failing: BTreeSet<usize> = (0..random.below(5).min(n)).map(|_| random.below(16)).collect();
             let world = World { keys: true, ..World::BLIND };
-            let (wanted, end, _) = modelled(&model, world, model.fresh(Record::UNKNOWN), false, &failing);
+            let (wanted, end, _) = modelled(&model, world, model.fresh(Record::UNKNOWN), false, &failing, false);
             let mut pc = disk.clone();
             pc.failing = failing.clone();
             let ending = word(&pc.start());
@@ -231,7 +235,7 @@ fn a_whole_copy_is_booted_without_bstate() {
         let program = logic::parse(&std::fs::read_to_string(&file).expect("it can be read")).expect("it parses");
         let model = Model::new(&program).expect("it is small");
         let world = World { faults: false, ..World::BLIND };
-        let (log, end, _) = modelled(&model, world, model.fresh(Record::UNKNOWN), false, &BTreeSet::new());
+        let (log, end, _) = modelled(&model, world, model.fresh(Record::UNKNOWN), false, &BTreeSet::new(), false);
         let booted = matches!(end, End::HandOff(_));
         assert_eq!(booted, !file.ends_with("figure4.txt"), "{}: {log:?}", file.display());
     }
@@ -354,10 +358,7 @@ fn simulate_shows_what_check_found() {
         let said = knownstate(&["check", text(&logic), "--images", &images]).err;
         // Each finding: the steps that are shown, and after them the command.
         for finding in said.split(" in bstate.txt:").skip(1) {
-            let Some((trace, command)) = finding.split_once("to see it: knownstate ") else {
-                assert!(finding.contains("if next is"), "{name}: only for a wish there is no command:\n{finding}");
-                continue;
-            };
+            let (trace, command) = finding.split_once("to see it: knownstate ").expect("it ends with a command");
             let command = command.lines().next().unwrap_or_default().replace("=DISK", &format!("={}", text(&disk)));
             let quoted = command.split('"').enumerate();
             let mut words: Vec<&str> = Vec::new();

@@ -573,7 +573,7 @@ fn loaded(run: &Run, world: World) -> Vec<(Run, Fault)> {
 fn wish(all: &mut Outcomes<'_>, run: &Run, world: World) {
     for (run, fault) in loaded(run, world) {
         all.add(run, fault, true);
-        if world.wishes && run.load == Load::Known && fault == Fault::None && !run.wished {
+        if world.wishes && run.load == Load::Known && !run.guessed && fault == Fault::None && !run.wished {
             let mut followed = Run { wished: true, ..run };
             followed.stored.record = run.memory;
             all.add(followed, Fault::Wish, false);

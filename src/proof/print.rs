@@ -212,11 +212,12 @@ fn wish<'p>(model: &Model<'p>, start: &Start) -> Option<&'p str> {
 }
 
 /// The command that shows the same on a disk. Nothing where there is none: no option says what other disks look
-/// like, what is wished for, and that bstate.txt is never there.
+/// like, what is wished for in later starts, and that bstate.txt is never there.
 fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
     let Some(first) = finding.starts.first() else { return String::new() };
-    let other = |start: &Start| start.steps.iter().any(|taken| matches!(taken.fault, Fault::Disk | Fault::Wish));
-    if first.blind || finding.starts.iter().any(other) {
+    let with = |fault: Fault| move |start: &Start| start.steps.iter().any(|taken| taken.fault == fault);
+    let later = finding.starts.iter().skip(1).any(with(Fault::Wish));
+    if first.blind || later || finding.starts.iter().any(with(Fault::Disk)) {
         return String::new();
     }
     let mut command = format!("to see it: knownstate simulate {file}");
