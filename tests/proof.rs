@@ -172,6 +172,7 @@ fn the_model_does_what_the_interpreter_does() {
             assert_eq!(restores.min(model.most_restores()), after.record.restores, "{world}: restores");
         }
     }
+    assert!([false, true].into_iter().all(|failed| reached.contains(&(2, (0, failed)))), "no wish was followed");
     // Nearly all that can happen has happened.
     assert!(reached.len() > 130, "only {} outcomes of steps were seen", reached.len());
 }
