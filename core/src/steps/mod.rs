@@ -9,6 +9,7 @@ pub mod progress;
 pub mod restore;
 pub mod seal;
 pub mod state;
+pub(crate) mod ties;
 pub mod verify;
 
 use alloc::format;
