@@ -244,8 +244,8 @@ fn warnings(images: &[(&Partition, Examined)]) -> Vec<Problem> {
         let by_name = image.configs.iter().flat_map(|config| {
             shared.iter().filter_map(move |(name, partitions)| names::warning(config, name, partitions))
         });
-        warnings.extend(image.warnings.iter().map(|text| Problem::of_partition(partition, text.clone())));
-        warnings.extend(by_name.map(|text| Problem::of_partition(partition, format!("{file}: {text}"))));
+        let all = image.warnings.iter().cloned().chain(by_name);
+        warnings.extend(all.map(|text| Problem::of_partition(partition, format!("{file}: {text}"))));
     }
     warnings
 }

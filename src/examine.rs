@@ -36,7 +36,7 @@ pub struct Examined {
 /// Why no CD can be made of it, and what to do.
 pub fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> Result<Examined> {
     let mut volume = open(path, partition)?;
-    let mut examined = match Filesystem::open(&mut volume) {
+    let examined = match Filesystem::open(&mut volume) {
         Ok(filesystem) => inside(path, &mut volume, &filesystem, partition)?,
         Err(FsError::Unknown) if partition.tools.is_empty() => Examined::default(),
         Err(FsError::Unknown) => bail!("tools can be added to a FAT or ext filesystem only"),
@@ -52,7 +52,6 @@ pub fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool)
     if let (true, Some(fault)) = (booted || verified && examined.home, boot_sector::fault(&sector)) {
         bail!("{fault}; a step boots or verifies it, so install a boot loader in it (such as syslinux or extlinux)");
     }
-    examined.warnings.iter_mut().for_each(|warning| warning.insert_str(0, &format!("{}: ", path.display())));
     Ok(examined)
 }
 

@@ -329,7 +329,8 @@ fn a_configuration_that_asks_for_what_two_copies_have_is_warned_of() {
     let by_uuid = format!("UUID {uuid}, which P1 and P2 have");
     let by_label = "label \"MY ROOT\", which P1 and P2 have";
     let by_serial = "serial number 4B53-4154, which B1 and B2 have";
-    let cases: &[(&str, String, Option<(usize, &str)>)] = &[
+    type Case<'a> = (&'a str, String, Option<(usize, &'a str)>);
+    let cases: &[Case] = &[
         ("etc/fstab", format!("# UUID={uuid} /\nUUID={uuid} / ext2\n"), Some((2, &by_uuid))),
         ("etc/fstab", format!("/dev/disk/by-uuid/{} / ext2\n", uuid.to_uppercase()), Some((1, &by_uuid))),
         ("etc/fstab", "\nLABEL=MY\\040ROOT / ext2\n".into(), Some((2, by_label))),
