@@ -400,7 +400,7 @@ impl Search<'_> {
     }
 
     /// Marks in no declared partition. (Those in other entries are left out when they are cleared.)
-    fn in_gaps(&self, wanted: DiskIndex, marks: &[Found]) -> Vec<(u64, u64)> {
+    pub(super) fn in_gaps(&self, wanted: DiskIndex, marks: &[Found]) -> Vec<(u64, u64)> {
         let map = self.program.map(wanted);
         let declared = |at: u64, end: u64| map.iter().any(|e| e.kind != 0 && u64::from(e.start) < end && at < e.end());
         let places = marks.iter().map(|found| (found.at.0, found.sectors));
