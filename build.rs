@@ -25,10 +25,6 @@ mod memory {
     include!("linker/memory.rs");
 }
 
-mod pack {
-    include!("linker/pack.rs");
-}
-
 mod lines {
     include!("linker/lines.rs");
 }
@@ -252,19 +248,13 @@ fn linker() -> Vec<String> {
     }
 }
 
-/// stage1 and stage2 in one piece, stage2 packed but for its head, sums filled in.
+/// stage1 and stage2 in one piece, sums filled in.
 fn loader(elf: &[u8]) -> Vec<u8> {
     let mut loader = segment(elf, memory::BOOT_SECTOR);
     let mut stage2 = segment(elf, memory::STAGE2);
-    let body = segment(elf, memory::STAGE2 + stage2.len() as u32);
-    stage2.extend(pack::pack(&body));
     stage2.resize(stage2.len().next_multiple_of(CD_SECTOR), 0);
     if loader.len() != memory::STAGE1_BYTES as usize {
         fail(&format!("stage1 has {} bytes instead of {}", loader.len(), memory::STAGE1_BYTES));
-    }
-    if loader.len() + stage2.len() > header::LOADER_MAX_BYTES {
-        let bytes = loader.len() + stage2.len();
-        fail(&format!("stage1 and stage2 have {bytes} bytes; {} are allowed", header::LOADER_MAX_BYTES));
     }
     let fields = [
         (header::HEADER_STAGE2_BYTES, stage2.len() as u32),

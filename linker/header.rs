@@ -24,8 +24,5 @@ pub const HEADER_STAGE2_SUM: usize = 84;
 pub const HEADER_TAIL_SUM: usize = 88;
 /// End of the header.
 pub const HEADER_END: usize = 92;
-/// stage1 and stage2 together are never longer than this: it is what fits between the stack and the end of the
-/// conventional memory that is asked for (linker/memory.rs, `PACKED`). 32 KiB more on a CD cost a hand-off 0.3 %.
-pub const LOADER_MAX_BYTES: usize = 128 * 1024;
 /// Boot code of the MBR: up to the disk signature at 1B8h.
 pub const MBR_CODE_BYTES: usize = 440;

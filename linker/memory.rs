@@ -18,6 +18,8 @@ pub const BOOT_INFO: u32 = 0x1400;
 pub const STAGE1_BUFFER: u32 = 0x1800;
 /// How often the machine was restarted by a program error: see stage2/src/restarts.rs.
 pub const RESTARTS: u32 = 0x3000;
+/// How many restores there were: the same.
+pub const RESTORES: u32 = 0x3010;
 /// The lowest address of the stack for real-mode code, 11 KiB.
 pub const REAL_STACK_LIMIT: u32 = 0x4400;
 /// Its first address; grows down. Not right below stage1: what is written on a page that holds code costs
@@ -40,7 +42,7 @@ pub const TASKS: u32 = 0x1_D000;
 pub const LAST_STACK_LIMIT: u32 = 0x1_D100;
 /// Its first address; grows down.
 pub const LAST_STACK_TOP: u32 = 0x1_F000;
-/// Where stage1 puts stage2, and the real-mode segment of stage2's 16-bit part.
+/// Where stage1 puts stage2, which runs there, and the real-mode segment of stage2's 16-bit part.
 pub const STAGE2: u32 = 0x2_0000;
 /// End of the room for stage2's code, data and bss. From here up to the stack there is nothing, not even
 /// memory: whoever overflows the stack meets that before anything of ours.
@@ -49,8 +51,6 @@ pub const STAGE2_END: u32 = 0x6_0000;
 pub const STACK_LIMIT: u32 = 0x6_4000;
 /// Its first address, 48 KiB above; grows down.
 pub const STACK_TOP: u32 = 0x7_0000;
-/// Where the packed stage2 waits while it is unpacked to its place; afterwards it is core's.
-pub const PACKED: u32 = 0x7_0000;
 /// core's two large buffers, 64 KiB each, so that neither crosses 64 KiB. What a BIOS leaves of
 /// conventional memory reaches as far: to 576 KiB.
 pub const BUFFERS: u32 = 0x7_0000;

@@ -76,14 +76,14 @@ pub fn make(source: &Source, output: &Path) -> Result<()> {
     let finished = staging.path().join("finished.iso");
     let program = &source.program;
     let images: Vec<String> = program.partition_indexes().filter_map(|p| program.image_path(p)).collect();
-    iso::master(&cd, &finished, &images)?;
+    iso::master(&cd, &finished, &iso::volume_id(program.cd()), &images)?;
     fs::rename(&finished, output).with_context(|| format!("can't write {}", output.display()))
 }
 
 /// Puts every image on the CD once, with what it lacks; the identities of all.
 fn stage_images(source: &Source, cd: &Path) -> Result<Vec<u8>> {
     let program = &source.program;
-    let fresh = Record::ok(program.partition_names());
+    let fresh = Record::ok(program.recorded_names());
     let mut identities = Vec::new();
     let mut staged: Vec<String> = Vec::new();
     for index in program.partition_indexes() {

@@ -149,7 +149,8 @@ fn told_problems(path: &Path, source: &Source) -> Vec<Problem> {
         eprintln!("{}{line}: {word}: {}", path.display(), problem.text);
     };
     problems.iter().for_each(|problem| tell("error", problem));
-    alike(&source.program).iter().for_each(|problem| tell("warning", problem));
+    let warnings = alike(&source.program).into_iter().chain(misnamed(&source.program));
+    warnings.for_each(|problem| tell("warning", &problem));
     problems
 }
 
@@ -190,6 +191,26 @@ fn alike(program: &Program) -> Vec<Problem> {
         }
     }
     alike
+}
+
+/// Partitions with an image whose type calls them a part of something else: what reads only the type takes them
+/// for that. The types are Linux's (blkid's `dos.c`): 8E is LVM's, FD a RAID's.
+fn misnamed(program: &Program) -> Vec<Problem> {
+    let with_image = program.partition_indexes().map(|p| program.partition(p)).filter(|p| p.image.is_some());
+    let mut misnamed = Vec::new();
+    for partition in with_image {
+        let what = match partition.kind {
+            0x8E => "LVM",
+            0xFD => "a Linux RAID",
+            _ => continue,
+        };
+        let text = format!(
+            "type {:02x} says that it belongs to {what}; declare what is in the image: 0c is FAT32, 06 FAT16, 83 Linux",
+            partition.kind
+        );
+        misnamed.push(Problem::of_partition(partition, text));
+    }
+    misnamed
 }
 
 /// What is wrong with the files that logic.txt names, one line each.
@@ -311,7 +332,7 @@ fn is_disk(volume: &mut FileVolume) -> bool {
     let sectors = volume.length().0;
     volume.read(Offset(0), &mut sector).is_ok()
         && matches!(Filesystem::open(volume), Err(FsError::Unknown))
-        && Mbr::parse(&sector, sectors).is_ok_and(|mbr| mbr.entries().iter().any(|e| e.kind != 0))
+        && Mbr::parse(&sector).is_ok_and(|mbr| mbr.check(sectors).is_ok() && mbr.entries().iter().any(|e| e.kind != 0))
 }
 
 /// Whether an image's layout can be read, and whether all is there that is to be protected.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use knownstate_core::bstate::{self, Parsed, Record};
-use knownstate_core::logic::{self, Program};
+use knownstate_core::logic::{self, Cd, Program};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::iso9660::{CdFile, Iso};
@@ -74,12 +74,14 @@ fn iso(machine: &mut IsoFile, cd: &Iso) -> Result<bool> {
         return Ok(false);
     };
     let text = String::from_utf8_lossy(&text);
-    println!("recovery CD");
+    let parsed = logic::parse(&text);
+    let name = parsed.as_ref().ok().and_then(Program::cd).map_or(String::new(), named);
+    println!("recovery CD{name}");
     match cd.read_file(machine, crate::iso::LOADER, 1 << 20) {
         Ok(bytes) => println!("loader  {} bytes, id {}", bytes.len(), hex(loader::id(&bytes).unwrap_or_default())),
         Err(error) => println!("loader  {error}"),
     }
-    match logic::parse(&text) {
+    match parsed {
         Ok(program) => {
             let good = images(machine, cd, &program);
             println!("{}, {} steps:\n{text}", logic::FILE, program.steps().len());
@@ -92,6 +94,13 @@ fn iso(machine: &mut IsoFile, cd: &Iso) -> Result<bool> {
             Ok(false)
         }
     }
+}
+
+/// What a CD is called, and was before.
+fn named(cd: &Cd) -> String {
+    let was = cd.was.iter().map(|name| format!("\"{name}\""));
+    let was = was.reduce(|all, name| all + ", " + &name).map_or(String::new(), |was| format!(", earlier {was}"));
+    format!(" \"{}\" version {}{was}", cd.name, cd.version)
 }
 
 /// The images of a CD, each a line; whether all of their tables are good.
@@ -140,7 +149,8 @@ fn disk(path: &Path, volume: &mut FileVolume) -> Result<bool> {
         bail!("{} is shorter than one sector", path.display());
     }
     println!("disk, {} sectors", volume.length().0);
-    let mbr = match Mbr::parse(&sector, volume.length().0) {
+    let sectors = volume.length().0;
+    let mbr = match Mbr::parse(&sector).and_then(|mbr| mbr.check(sectors).map(|()| mbr)) {
         Ok(mbr) => mbr,
         Err(fault) => {
             println!("MBR     {fault}");
@@ -184,7 +194,7 @@ fn partition(volume: &mut FileVolume) -> bool {
         Ok((start, record)) => {
             let verdict = match Record::parse(&record) {
                 Ok(Parsed::Valid(_)) => "valid".to_string(),
-                Ok(Parsed::Edited(_)) => "edited by a person".to_string(),
+                Ok(Parsed::Edited { .. }) => "edited by a person".to_string(),
                 Err(fault) => fault.to_string(),
             };
             println!("        {}: {verdict}, {} bytes, first sector {}", bstate::FILE, start.bytes, start.at.0);

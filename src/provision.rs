@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use knownstate_core::bytes::u32_at;
-use knownstate_core::disks::{could_be, default_signature};
+use knownstate_core::disks::{Known, Search, Standing, default_signature, fits};
 use knownstate_core::event::Line;
 use knownstate_core::logic::{DiskIndex, Program, Size, Step, UNITS, Verb, sectors};
 use knownstate_core::machine::DiskId;
 use knownstate_core::media::iso9660::Iso;
-use knownstate_core::media::mbr::{self, CODE_BYTES, Mbr};
+use knownstate_core::media::mbr::{CODE_BYTES, Mbr};
+use knownstate_core::media::note::Note;
 use knownstate_core::steps::Context;
 use knownstate_core::table::Table;
 use knownstate_core::units::{SECTOR, SectorCount};
@@ -147,13 +147,6 @@ fn size_of(options: &Options, program: &Program, disk: DiskIndex) -> Result<Opti
     Ok(asked)
 }
 
-fn fits(size: Size, sectors: u64) -> bool {
-    match size {
-        Size::Exactly(declared) => sectors == declared.0,
-        Size::AtLeast(declared) => sectors >= declared.0,
-    }
-}
-
 fn in_words(size: Size) -> String {
     match size {
         Size::Exactly(declared) => format!("{} sectors", declared.0),
@@ -209,8 +202,8 @@ fn warn_of_missing(program: &Program, targets: &[Target]) {
 
 /// Restores every disk, in the order of declaration.
 fn restore(machine: &mut FileMachine, program: &Program, targets: &[Target], bar: &ProgressBar) -> Result<()> {
-    tell_apart(machine, program, targets)?;
     let cd = Iso::open(machine).map_err(|e| anyhow!("{e}"))?;
+    tell_apart(machine, program, &cd, targets)?;
     bar.set_length(bytes_to_write(machine, &cd, program, targets));
     let mut memory = buffers();
     let mut context = Context::new(machine, in_two(&mut memory), cd, program);
@@ -218,8 +211,15 @@ fn restore(machine: &mut FileMachine, program: &Program, targets: &[Target], bar
         let text = format!("restore {}", program.disk(target.disk).name);
         bar.set_message(text.clone());
         let verb = Verb::RestoreDisk(target.disk);
-        let step =
-            Step { label: "-".to_string(), text: text.clone(), verb, otherwise: None, line: 0, allows_good: true };
+        let step = Step {
+            label: "-".to_string(),
+            text: text.clone(),
+            verb,
+            otherwise: None,
+            line: 0,
+            allows_good: true,
+            allows_loss: true,
+        };
         let remark = context.restore_disk(&step, target.disk).map_err(|why| anyhow!("{text}: {why}"))?;
         if !remark.is_empty() {
             bar.suspend(|| eprintln!("knownstate: {text}: {remark}"));
@@ -228,16 +228,22 @@ fn restore(machine: &mut FileMachine, program: &Program, targets: &[Target], bar
     Ok(())
 }
 
-/// Two blank disks of one size are the same to the loader, but here a person says which is which. So those
-/// that have nothing to be known by get what a restore that was cut short leaves (see `mbr::restoring`):
-/// the declared table and signature.
-fn tell_apart(machine: &mut FileMachine, program: &Program, targets: &[Target]) -> Result<()> {
+/// Each disk has to be ours, or blank, or one that logic.txt lets be adopted. Two blank disks of one size are the same
+/// to the loader, but here a person says which is which. So those that have nothing to be known by get the note of a
+/// restore that was begun: the declared table and signature.
+fn tell_apart(machine: &mut FileMachine, program: &Program, cd: &Iso, targets: &[Target]) -> Result<()> {
     let mut nameless = Vec::new();
     for (n, target) in targets.iter().enumerate() {
-        let unknown = could_be(machine, program, target.disk, DiskId(n))
-            .map_err(|why| anyhow!("{} {why}, so it is not written", target.path.display()))?;
-        if unknown {
-            nameless.push(n);
+        let mut search = Search { machine, cd: Some(cd), program, known: &mut Known::default() };
+        let look = search.look(DiskId(n), target.disk).map_err(|why| anyhow!("{}: {why}", target.path.display()))?;
+        match look.standing {
+            Standing::Blank => nameless.push(n),
+            Standing::Ours { .. } => {}
+            _ if program.disk(target.disk).adopt => {}
+            standing => {
+                let (path, reason, remedy) = (target.path.display(), standing.reason(), standing.remedy());
+                bail!("{path} {reason}, so it is not written; {remedy}")
+            }
         }
     }
     if program.disk_indexes().count() == 1 {
@@ -245,20 +251,13 @@ fn tell_apart(machine: &mut FileMachine, program: &Program, targets: &[Target]) 
     }
     for (n, target) in targets.iter().enumerate().filter(|(n, _)| nameless.contains(n)) {
         let Some(drive) = machine.drive_mut(n) else { continue };
-        let mut old = [0; SECTOR];
-        drive.read(0, &mut old).with_context(|| format!("can't read {}", target.path.display()))?;
-        let mbr = ahead(program, target.disk, &old);
-        drive.write(0, &mbr::restoring(&mbr)).with_context(|| format!("can't write {}", target.path.display()))?;
+        let declared = program.disk(target.disk);
+        let signature = declared.signature.unwrap_or(default_signature(declared));
+        let mbr = Mbr::new(&program.map(target.disk), &[0; CODE_BYTES], signature);
+        let note = Note { mbr, cd: program.cd().map(|cd| cd.name.clone()).unwrap_or_default(), set: None };
+        drive.write(0, &note.to_sector()).with_context(|| format!("can't write {}", target.path.display()))?;
     }
     Ok(())
-}
-
-/// The MBR that a restore is going to end with, but for its boot code: the same choice of a signature as core's.
-fn ahead(program: &Program, disk: DiskIndex, old: &[u8; SECTOR]) -> Mbr {
-    let declared = program.disk(disk);
-    let present = u32_at(old, 440);
-    let kept = if present == 0 { default_signature(declared) } else { present };
-    Mbr::new(&program.map(disk), &[0; CODE_BYTES], declared.signature.unwrap_or(kept))
 }
 
 /// How much the images come to, for the bar.

@@ -491,7 +491,7 @@ s1_is_loader:
 s1_name:
     .ascii "LOADER.BIN"
 
-# Loads stage2, which follows stage1 in the file, in pieces of at most 32 KiB. Sizes are powers of two
+# Loads stage2, which follows stage1 in the file, in pieces of at most 64 KiB. Sizes are powers of two
 # and only shrink, so that no piece crosses 64 KiB, which DMA on an ISA bus can't.
 s1_load:
     mov $S1_STACK, %sp
@@ -501,7 +501,7 @@ s1_load:
     mov $S1_STAGE2_SEGMENT, %bx
     movl s1_stage2_bytes, %ebp
     shr $11, %ebp                       # sectors left
-    mov ${bounce_bytes} / 2048, %di     # sectors at once
+    mov ${load_bytes} / 2048, %di     # sectors at once
 1:  mov %di, %cx
     cmp %bp, %cx
     jbe 2f

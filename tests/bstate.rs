@@ -4,7 +4,9 @@ mod common;
 
 use common::hostile::Random;
 use common::record;
-use knownstate_core::bstate::{FILE_BYTES, Fault, MAX_COUNT, Parsed, Partition, Record, State};
+use knownstate_core::bstate::{
+    FILE_BYTES, Fault, Found, MAX_BOOTS, MAX_CD, MAX_COUNT, Next, Parsed, Partition, Record, State,
+};
 use knownstate_core::units::SECTOR;
 
 /// A record of lines that are given with spaces between them; `~` stands for a space in one.
@@ -17,22 +19,38 @@ fn valid(lines: &str) -> Record {
 
 fn edited(text: &str) -> Record {
     match Record::parse(&record::padded(text)) {
-        Ok(Parsed::Edited(record)) => record,
+        Ok(Parsed::Edited { record, .. }) => record,
         other => panic!("{text} came out as {other:?}"),
     }
 }
 
+fn by_hand(text: &str) -> Parsed {
+    Record::parse(&record::padded(text)).expect("a copy that was edited")
+}
+
 fn partition(name: &str, state: State, failures: u32, crashes: u32, why: &str) -> Partition {
-    Partition { name: name.into(), state, failures, crashes, why: why.into() }
+    Partition { state, failures, crashes, why: why.into(), ..Partition::ok(name) }
 }
 
 /// The record that docs/STATES.md shows.
 fn example() -> Record {
     Record {
         sequence: 42,
+        cd: "Web appliance".into(),
+        set: Some(0x5A17_C0DE),
+        boots: 118,
         booting: "P1".into(),
-        partitions: vec![partition("P1", State::Dirty, 1, 0, "212 boot begun, not confirmed"), Partition::ok("P2")],
-        restores: 0,
+        next: Some(Next::Partition("P2".into())),
+        partitions: vec![
+            Partition {
+                proved: 117,
+                trial: Some(1),
+                before: "206 not as sealed: /vmlinuz".into(),
+                ..partition("P1", State::Dirty, 1, 0, "212 boot begun, not confirmed")
+            },
+            Partition::ok("P2"),
+        ],
+        ..Record::default()
     }
 }
 
@@ -44,8 +62,10 @@ fn the_judge_itself_computes_zlibs_crc32() {
 
 #[test]
 fn the_canonical_form_is_one_sector_of_a_file_of_4096_bytes() {
-    let lines = "sequence=42\nbooting=P1\nP1=Dirty\nP1.failures=1\nP1.crashes=0\n\
-        P1.why=212 boot begun, not confirmed\nP2=OK\nP2.failures=0\nP2.crashes=0\nrestores=0\n";
+    let lines = "sequence=42\ncd=Web appliance\nset=5A17C0DE\nboots=118\nbooting=P1\nnext=P2\n\
+        P1=Dirty\nP1.failures=1\nP1.crashes=0\nP1.proved=117\nP1.trial=1\n\
+        P1.why=212 boot begun, not confirmed\nP1.before=206 not as sealed: /vmlinuz\n\
+        P2=OK\nP2.failures=0\nP2.crashes=0\nrestores=0\n";
     let text = format!("{lines}crc32={:08x}\n", record::crc32(lines.as_bytes()));
     let (sector, file) = (example().to_sector(), example().to_file());
     assert_eq!(sector[..text.len()], *text.as_bytes(), "{}", String::from_utf8_lossy(&sector));
@@ -57,18 +77,46 @@ fn the_canonical_form_is_one_sector_of_a_file_of_4096_bytes() {
 }
 
 fn random_record(random: &mut Random) -> Record {
-    let why = |random: &mut Random| (0..random.below(300)).map(|_| char::from(b' ' + random.below(95) as u8)).collect();
+    let text = |random: &mut Random| -> String {
+        (0..random.below(300)).map(|_| char::from(b' ' + random.below(95) as u8)).collect()
+    };
+    let why = |random: &mut Random| if random.below(2) == 0 { String::new() } else { text(random) };
+    let count = |random: &mut Random, most: u32| random.below(most as usize + 1) as u32;
     let names = ["P1", "P2", "rescue", "spare-08"];
     let partitions = names.iter().take(1 + random.below(4)).map(|name| Partition {
         name: (*name).into(),
         state: *random.pick(&[State::Ok, State::Clean, State::Dirty]),
-        failures: random.below(MAX_COUNT as usize + 1) as u32,
-        crashes: random.below(MAX_COUNT as usize + 1) as u32,
-        why: if random.below(2) == 0 { String::new() } else { why(random) },
+        failures: count(random, MAX_COUNT),
+        crashes: count(random, MAX_COUNT),
+        proved: count(random, 50),
+        trial: *random.pick(&[None, None, Some(0), Some(3)]),
+        slice: count(random, 2),
+        why: why(random),
+        before: why(random),
     });
     let partitions: Vec<Partition> = partitions.collect();
     let booting = if random.below(3) == 0 { String::new() } else { partitions[0].name.clone() };
-    Record { sequence: random.next() >> random.below(64), booting, partitions, restores: random.below(9) as u32 }
+    let next = [None, Some(Next::Restore), Some(Next::Hold), Some(Next::Partition(booting.clone()))];
+    let next = random.pick(&next).clone().filter(|next| *next != Next::Partition(String::new()));
+    let unknown = (0..random.below(3)).map(|n| (format!("colour{n}"), format!("red {n}")));
+    Record {
+        sequence: random.next() >> random.below(64),
+        cd: (*random.pick(&["", "Kiosk"])).into(),
+        set: *random.pick(&[None, Some(0), Some(0xFFFF_FFFF)]),
+        boots: count(random, 60),
+        next,
+        unknown: unknown.collect(),
+        booting,
+        partitions,
+        restores: random.below(9) as u32,
+    }
+}
+
+/// What is left of a text that was cut: its beginning, to the end of a word if it has any.
+fn is_cut_of(read: &str, wanted: &str) -> bool {
+    let wanted = wanted.trim();
+    let Some(rest) = wanted.strip_prefix(read) else { return false };
+    read.is_empty() || rest.is_empty() || rest.starts_with(' ') || !read.contains(' ')
 }
 
 #[test]
@@ -79,11 +127,18 @@ fn what_is_written_is_read_again() {
         assert!(record::lines(&sector).is_ok(), "seed {seed}: {}", String::from_utf8_lossy(&sector));
         let Ok(Parsed::Valid(mut read)) = Record::parse(&sector) else { panic!("seed {seed}: {wanted:?}") };
         assert_eq!(read.to_sector(), sector, "seed {seed}: reading and writing again changes nothing");
-        // Reasons may have been cut; what is left is their beginning.
+        // Texts may have been cut, and of four partitions what can be spared left out.
         for (read, wanted) in read.partitions.iter_mut().zip(&mut wanted.partitions) {
-            assert!(wanted.why.trim().starts_with(&read.why), "seed {seed}: {} is not in {}", read.why, wanted.why);
-            (read.why, wanted.why) = (String::new(), String::new());
+            assert!(is_cut_of(&read.why, &wanted.why), "seed {seed}: `{}` of `{}`", read.why, wanted.why);
+            assert!(is_cut_of(&read.before, &wanted.before), "seed {seed}: `{}` of `{}`", read.before, wanted.before);
+            (read.why, read.before) = (String::new(), String::new());
+            (wanted.why, wanted.before) = (String::new(), String::new());
+            if wanted.name == "spare-08" && read.slice == 0 {
+                wanted.slice = 0;
+            }
         }
+        assert!(wanted.unknown.starts_with(&read.unknown), "seed {seed}: {:?}", read.unknown);
+        wanted.unknown.clone_from(&read.unknown);
         assert_eq!(read, wanted, "seed {seed}");
     }
 }
@@ -98,7 +153,9 @@ fn form_does_not_matter_to_a_reader() {
         "sequence=5 booting=P2 colour=red P1=Clean P1.failures=2 P1.mood=bad P1.crashes=1 \
         P1.why=it~fell P2=OK hello restores=3",
     );
-    assert_eq!(plain, unknown);
+    let kept = [("colour", "red"), ("P1.mood", "bad")].map(|(key, value)| (key.to_string(), value.to_string()));
+    assert_eq!(unknown.unknown, kept);
+    assert_eq!(plain, Record { unknown: Vec::new(), ..unknown });
     let spaces =
         valid("sequence~=~5 booting=~P2 P1~=Clean P1.failures=2 P1.crashes=1 P1.why=~it~fell P2~=~OK restores=3");
     assert_eq!(plain, spaces);
@@ -121,7 +178,10 @@ fn form_does_not_matter_to_a_reader() {
     }
     assert_eq!(
         edited("P1=ok\nP2=DIRTY\n"),
-        Record { partitions: vec![Partition::ok("P1"), partition("P2", State::Dirty, 0, 0, "")], ..Record::default() }
+        Record {
+            partitions: vec![Partition::ok("P1"), partition("P2", State::Dirty, MAX_COUNT, 0, "")],
+            ..Record::default()
+        }
     );
 }
 
@@ -185,7 +245,7 @@ fn equal_sequences_give_the_worse_value_of_everything() {
 fn what_a_person_edited_goes_on_top() {
     let newest =
         Parsed::Valid(valid("sequence=90 booting=P1 P1=Dirty P1.failures=3 P1.why=fell P2=Clean P2.crashes=1"));
-    let edit = Parsed::Edited(edited("P1=OK\n"));
+    let edit = by_hand("P1=OK\n");
     for copies in [[newest.clone(), edit.clone()], [edit.clone(), newest.clone()]] {
         let merged = merged(&copies);
         assert_eq!(merged.get("P1"), Some(&Partition::ok("P1")), "the edit's word on P1");
@@ -193,7 +253,7 @@ fn what_a_person_edited_goes_on_top() {
         assert_eq!((merged.sequence, merged.booting.as_str()), (90, "P1"));
     }
     // Two people at once: the worse of what they say.
-    let other = Parsed::Edited(self::edited("P1=Clean\n"));
+    let other = by_hand("P1=Clean\n");
     assert_eq!(merged(&[newest, edit, other]).get("P1").unwrap().state, State::Clean);
 }
 
@@ -222,6 +282,77 @@ fn long_reasons_are_cut_so_that_all_fit() {
     assert!(lines.contains(&"P1.why=line one?P2=OK?[2J".to_string()), "a reason can't forge a line: {lines:#?}");
 }
 
+/// Every key, with its longest value.
+fn fullest<'a>(names: impl IntoIterator<Item = &'a str>) -> Record {
+    let mut record = Record::ok(names);
+    for p in &mut record.partitions {
+        (p.state, p.failures, p.crashes) = (State::Dirty, u32::MAX, u32::MAX);
+        (p.proved, p.trial, p.slice) = (u32::MAX, Some(u32::MAX), u32::MAX);
+        (p.why, p.before) = ("212 boot begun, not confirmed".into(), "206 not as sealed: /vmlinuz".into());
+    }
+    let first = record.partitions[0].name.clone();
+    Record {
+        sequence: u64::MAX,
+        cd: "Four and twenty letters.".into(),
+        set: Some(u32::MAX),
+        boots: u32::MAX,
+        booting: first.clone(),
+        next: Some(Next::Partition(first)),
+        restores: u32::MAX,
+        unknown: vec![("colour".into(), "red".into()), ("P1.mood".into(), "bad".into())],
+        ..record
+    }
+}
+
+/// Four copies as people name them: nothing but texts and what nobody knows has to go.
+#[test]
+fn a_full_record_of_four_partitions_is_read_back() {
+    let full = fullest(["P1", "P2", "P3", "P4"]);
+    assert_eq!(full.cd.len(), MAX_CD);
+    let Ok(Parsed::Valid(read)) = Record::parse(&full.to_sector()) else { panic!("{full:?}") };
+    let counters = |p: &Partition| (p.failures, p.crashes, p.proved, p.trial, p.slice);
+    for (read, full) in read.partitions.iter().zip(&full.partitions) {
+        assert_eq!(counters(read), (MAX_COUNT, MAX_COUNT, MAX_BOOTS, Some(MAX_COUNT), MAX_COUNT), "{}", full.name);
+        assert!(is_cut_of(&read.why, &full.why) && is_cut_of(&read.before, &full.before), "{read:?}");
+    }
+    assert_eq!((read.sequence, &read.cd, read.set, read.boots), (full.sequence, &full.cd, full.set, MAX_BOOTS));
+    assert_eq!((&read.booting, &read.next, read.restores), (&full.booting, &full.next, MAX_COUNT));
+    assert_eq!(read.to_sector(), full.to_sector(), "what is left out stays left out");
+}
+
+/// Long names leave room for less: what a start needs is told, and of the rest what is missed most.
+#[test]
+fn where_names_are_long_the_counters_that_can_be_spared_go_first() {
+    let full = fullest(["system-1", "system-2", "system-3", "system-4"]);
+    let Ok(Parsed::Valid(read)) = Record::parse(&full.to_sector()) else { panic!("{full:?}") };
+    for p in &read.partitions {
+        assert_eq!((p.state, p.failures, p.crashes), (State::Dirty, MAX_COUNT, MAX_COUNT));
+        assert_eq!((p.trial, p.slice), (Some(MAX_COUNT), 0), "a trial is kept, a slice is not");
+    }
+    let proved: Vec<bool> = read.partitions.iter().map(|p| p.proved == MAX_BOOTS).collect();
+    assert_eq!(proved, [true, true, false, false], "the first ones keep theirs");
+    assert_eq!(read.to_sector(), full.to_sector(), "what is left out stays left out");
+    // A machine's usual numbers: nothing has to go.
+    let mut usual = fullest(["system-1", "system-2", "system-3", "system-4"]);
+    (usual.sequence, usual.boots, usual.next) = (4321, 1200, None);
+    for p in &mut usual.partitions {
+        (p.state, p.failures, p.crashes, p.proved, p.trial, p.slice) = (State::Clean, 0, 0, 1199, None, 12);
+    }
+    let Ok(Parsed::Valid(read)) = Record::parse(&usual.to_sector()) else { panic!("{usual:?}") };
+    assert!(read.partitions.iter().all(|p| p.proved == 1199 && p.slice == 12), "{read:?}");
+}
+
+/// Unknown keys go whole, the last one first, and only once no text is left.
+#[test]
+fn what_nobody_knows_is_kept_while_there_is_room() {
+    let mut record = example();
+    record.unknown = (0..12).map(|n| (format!("colour{n}"), "x".repeat(30))).collect();
+    let Ok(Parsed::Valid(read)) = Record::parse(&record.to_sector()) else { panic!("{record:?}") };
+    assert!((6..12).contains(&read.unknown.len()), "{:?}", read.unknown);
+    assert_eq!(read.unknown, record.unknown[..read.unknown.len()]);
+    assert!(read.partitions[0].why.len() < 12, "texts go first: {:?}", read.partitions[0].why);
+}
+
 #[test]
 fn the_largest_record_that_is_said_to_fit_does() {
     let names: Vec<String> = (0..20).map(|n| format!("name-{n:03}")).collect();
@@ -232,15 +363,19 @@ fn the_largest_record_that_is_said_to_fit_does() {
             continue;
         }
         most = count;
-        let mut record =
-            Record { sequence: u64::MAX, restores: u32::MAX, booting: "name-000".into(), ..Record::ok(names()) };
-        for p in &mut record.partitions {
-            *p = partition(&p.name, State::Dirty, u32::MAX, u32::MAX, "why");
+        let record = fullest(names());
+        let lines = record::lines(&record.to_sector()).unwrap_or_else(|why| panic!("{count} partitions: {why}"));
+        // Whatever is left out, what is written of the rest is all of it.
+        for n in 0..count {
+            for end in ["=Dirty", ".failures=999", ".crashes=999"] {
+                assert!(lines.contains(&format!("{}{end}", record.partitions[n].name)), "{lines:#?}");
+            }
         }
-        let lines = record::lines(&record.to_sector());
-        assert!(lines.is_ok(), "{count} partitions: {lines:?}");
+        for line in ["cd=Four and twenty letters.", "set=FFFFFFFF", "boots=999999", "next=name-000", "restores=999"] {
+            assert!(lines.contains(&line.to_string()), "{line} is lost: {lines:#?}");
+        }
     }
-    assert!((6..12).contains(&most), "{most} partitions with long names fit");
+    assert!((4..8).contains(&most), "{most} partitions with long names fit");
 }
 
 #[test]
@@ -321,4 +456,90 @@ fn no_garbage_makes_the_parser_panic() {
         });
         assert!(verdict.is_ok(), "seed {seed} replays this: {}", String::from_utf8_lossy(&sector));
     }
+}
+
+/// Restores of different disks: each partition's lines are those of its own disk.
+#[test]
+fn of_copies_of_different_sets_each_disk_has_its_own_word() {
+    let (a, b) = (
+        valid("sequence=9 set=0000000A boots=5 next=hold P1=OK P1.proved=4 P2=Dirty P2.failures=3 restores=1"),
+        valid("sequence=7 set=0000000B boots=9 P1=Dirty P2=Clean P2.proved=8 restores=2"),
+    );
+    let found = |record: &Record, home: &'static str| Found { copy: Parsed::Valid(record.clone()), home: vec![home] };
+    let both = [found(&a, "P1"), found(&b, "P2")];
+    let turned = [both[1].clone(), both[0].clone()];
+    for copies in [both, turned] {
+        let merged = Record::merge_found(&copies, ["P1", "P2"]).unwrap();
+        assert_eq!(merged.get("P1"), a.get("P1"));
+        // When it was proved was counted by another disk's hand-offs.
+        assert_eq!(merged.get("P2"), Some(&partition("P2", State::Clean, 0, 0, "")));
+        assert_eq!((merged.set, merged.boots, merged.restores, &merged.next), (Some(10), 5, 2, &Some(Next::Hold)));
+    }
+    // A copy without a set, as older programs write it, belongs to any.
+    let old = valid("sequence=8 P1=Clean P2=Clean P2.failures=1");
+    let merged = Record::merge_found(&[found(&old, "P2"), found(&a, "P1")], ["P1", "P2"]).unwrap();
+    assert_eq!(merged, a, "the newest of all wins");
+    // Whose home nobody knows has nobody's word but the newest.
+    assert_eq!(merged_of(&[a.clone(), b]).get("P2"), a.get("P2"));
+}
+
+fn merged_of(copies: &[Record]) -> Record {
+    merged(&copies.iter().cloned().map(Parsed::Valid).collect::<Vec<_>>())
+}
+
+#[test]
+fn names_that_were_typed_in_a_hurry_are_understood_if_one_fits() {
+    let stood = Parsed::Valid(valid("sequence=3 P1=OK P2=OK P1.proved=7"));
+    let typed = by_hand("p1=dirty\nP2=bad\nP3=OK\nhello\nP2.failures=many\n");
+    let record = merged(&[stood.clone(), typed.clone()]);
+    let p1 = record.get("P1").unwrap();
+    assert_eq!((p1.state, p1.failures, p1.proved), (State::Dirty, MAX_COUNT, 7));
+    assert_eq!(record.get("P2"), Some(&Partition::ok("P2")), "what is no state changes none");
+    let strange = typed.not_understood(&["P1", "P2"]);
+    for line in ["P2=bad", "hello", "P2.failures=many", "P3=OK"] {
+        assert!(strange.contains(&line.to_string()), "{line} is not told: {strange:?}");
+    }
+    assert!(!strange.iter().any(|line| line.contains("p1")), "{strange:?}");
+    assert!(record.unknown.is_empty(), "a state that is none is not kept: {:?}", record.unknown);
+    // Of two that fit nobody knows which was meant.
+    let names = ["P1", "p1"];
+    let merged = Record::merge(&[stood, by_hand("P1=OK\np1=Clean\n")], names).unwrap();
+    assert_eq!(merged.get("p1").unwrap().state, State::Clean);
+    assert_eq!(by_hand("Os=Dirty\n").not_understood(&["OS", "os"]), ["Os=Dirty"]);
+    // Programs don't hurry.
+    assert_eq!(merged_of(&[valid("sequence=1 p1=OK P2=OK")]).get("P1").unwrap().state, State::Dirty);
+}
+
+#[test]
+fn a_persons_dirty_reaches_every_limit_unless_failures_are_named() {
+    assert_eq!(edited("P1=Dirty\n").get("P1").unwrap().failures, MAX_COUNT);
+    assert_eq!(edited("P1=Dirty\nP1.failures=2\n").get("P1").unwrap().failures, 2);
+    assert_eq!(edited("P1=Clean\n").get("P1").unwrap().failures, 0);
+    let mut said = Partition { trial: Some(2), proved: 9, before: "206".into(), ..Partition::ok("P1") };
+    said.say(State::Dirty);
+    assert_eq!((said.state, said.failures, said.why.as_str()), (State::Dirty, MAX_COUNT, "bstate set Dirty"));
+    said.say(State::Ok);
+    assert_eq!(said, Partition { proved: 9, ..Partition::ok("P1") });
+}
+
+/// Hand-offs are counted, a report says when the last one was proved, and a restore begins anew.
+#[test]
+fn hand_offs_are_counted_from_a_restore_on() {
+    let mut record = example();
+    record.hand_off("P2");
+    assert_eq!((record.boots, record.booting.as_str(), &record.next), (119, "P2", &None), "a wish has its time");
+    record.report_booted("P2");
+    assert_eq!(record.get("P2").unwrap().proved, 119);
+    assert_eq!(record.get("P1").unwrap().proved, 117);
+    record.report_booted("P1");
+    assert!(record.get("P1").unwrap().before.is_empty(), "the system knows it now");
+    record.boots = MAX_BOOTS;
+    record.get_mut("P2").unwrap().proved = MAX_BOOTS - 3;
+    record.hand_off("P1");
+    let since = record.boots - record.get("P2").unwrap().proved;
+    assert_eq!(since, 4, "how long ago a report was stays true where the count comes to its end");
+    assert_eq!(record.get("P1").unwrap().proved, 0);
+    record.begin_set(7, "Kiosk with a name that is far too long");
+    assert_eq!((record.set, record.boots, record.cd.as_str()), (Some(7), 0, "Kiosk with a name that i"));
+    assert!(record.partitions.iter().all(|p| p.proved == 0));
 }

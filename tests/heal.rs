@@ -926,7 +926,7 @@ fn protecting(folder: &Path, p1: &str, p2: &str) -> (Pc, [Layout; 2]) {
          8 hold \"end\"\n9 hold \"bad\"\n"
     );
     let mut disk = common::machine::Disk::blank(0x80, 50_000);
-    disk.allowed = vec![0..1, 2048..18_432, 20_480..36_864];
+    disk.allowed = vec![0..1, 2047..18_432, 20_480..36_864];
     let mut pc = Pc::new(images::build(folder, &logic), vec![disk]);
     assert_eq!(word(&pc.start()), "restart", "{:#?}", pc.lines);
     let layouts = [2048, 20_480].map(|start| seals::layout(&pc.disks[0].bytes(start..start + 16_384)));
@@ -1028,6 +1028,105 @@ fn a_protected_file_is_mended_where_it_is_and_not_where_it_was() {
         );
         std::fs::write(&p1, pc.disks[0].bytes(2048..18_432)).unwrap();
         common::tools::shell(folder.path(), &written);
+    }
+}
+
+/// What partition 0 holds at the sectors of a file now, and what it held when it was shipped.
+fn file_now(pc: &Pc, shipped: &Pc, layout: &Layout, path: &str) -> [Vec<u8>; 2] {
+    [pc, shipped].map(|pc| {
+        let runs = layout.files(path).into_iter().map(|n| layout.runs[n]);
+        runs.flat_map(|run| pc.disks[0].bytes(2048 + run.first..2048 + run.end())).collect()
+    })
+}
+
+/// The system has written a protected file anew in its own place, and nobody has sealed it. Where one of its ranges
+/// can't be had any more, all of it stays what the system wrote; so does what shares a range with it. Other files
+/// are mended.
+#[test]
+fn a_protected_file_is_mended_whole_or_not_at_all() {
+    for (options, from) in ["-F 16 -s 2", "-t ext4"].iter().flat_map(|o| [" from P2", ""].map(|from| (*o, from))) {
+        let folder = maker(options);
+        for (name, bytes, seed) in [("a", 300_000, 3), ("b", 90_000, 5), ("c", 700, 7), ("big", 200_000, 9)] {
+            let content: Vec<u8> = (0..bytes as u32).map(|n| (n * n / seed + n) as u8).collect();
+            images::put(folder.path(), "system.img", &format!("{name}.bin"), &content);
+        }
+        let protect = "protect a.bin b.bin c.bin tree/kernel";
+        let logic = |heal: &str| {
+            format!(
+                "logic 1\ndisk system sectors 50000\n\
+                 partition P1 on system start 2048 sectors 16384 type 83 image system.img {protect}\n\
+                 partition P2 on system start 20480 sectors 16384 type 83 image system.img {protect}\n\
+                 1 verify mbr of system else 2\n  goto 3\n2 restore system else 9\n  restart\n\
+                 3 verify P1 else 4\n  hold \"good\"\n4 heal P1{heal} else bad\n5 verify P1 else bad\n\
+                 healed hold \"healed\"\nbad hold \"bad\"\n9 hold \"no\"\n"
+            )
+        };
+        let mut disk = common::machine::Disk::blank(0x80, 50_000);
+        disk.allowed = vec![0..1, 2047..18_432, 20_480..36_864];
+        let mut shipped = Pc::new(images::build(folder.path(), &logic(from)), vec![disk]);
+        assert_eq!(word(&shipped.start()), "restart", "{:#?}", shipped.lines);
+        let layout = seals::layout(&shipped.disks[0].bytes(2048..18_432));
+        let chunks: Vec<Chunk> = {
+            let paths = ["a.bin", "b.bin", "c.bin", "tree/kernel"].map(String::from).to_vec();
+            chunks(&layout, &Protect::Paths(paths)).unwrap().into_iter().filter(|c| c.protected).collect()
+        };
+        let chunks_of = |path: &str| -> Vec<Chunk> {
+            let runs: Vec<_> = layout.files(path).into_iter().map(|n| layout.runs[n]).collect();
+            let has = |c: &&Chunk| runs.iter().any(|r| r.first < c.first + u64::from(c.sectors) && c.first < r.end());
+            chunks.iter().filter(has).copied().collect()
+        };
+        assert!(chunks_of("a.bin").len() > 4 && chunks_of("a.bin").iter().any(|c| chunks_of("b.bin").contains(c)));
+        // All of a.bin, b.bin and the kernel were overwritten where they stand.
+        let mut updated = shipped.clone();
+        for path in ["a.bin", "b.bin", "tree/kernel"] {
+            for run in layout.files(path).into_iter().map(|n| layout.runs[n]) {
+                let new: Vec<u8> =
+                    updated.disks[0].bytes(2048 + run.first..2048 + run.end()).iter().map(|b| !b).collect();
+                updated.disks[0].poke((2048 + run.first) * SECTOR as u64, &new);
+            }
+        }
+        // Everything can be had: everything is mended.
+        let mut pc = updated.clone();
+        assert_eq!(word(&pc.start()), "hold healed", "{options}{from}: {:#?}", pc.lines);
+        for path in ["a.bin", "b.bin", "tree/kernel"] {
+            let [now, then] = file_now(&pc, &shipped, &layout, path);
+            assert!(now == then, "{options}{from}: {path} is not mended");
+        }
+        // Of one range of a.bin, wherever it is, no copy is left: neither P2's nor the CD's.
+        let of_a = chunks_of("a.bin");
+        for lost in [0, of_a.len() / 2, of_a.len() - 1].map(|n| of_a[n]) {
+            let mut pc = updated.clone();
+            let at = (20_480 + lost.first) * SECTOR as u64;
+            let other = !pc.disks[0].sector(20_480 + lost.first)[0];
+            pc.disks[0].poke(at, &[other]);
+            let set = Set {
+                iso: pc.cd.clone(),
+                images: vec![],
+                allocated: vec![],
+                places: vec![],
+                disk_sectors: 0,
+                logic: logic(from),
+            };
+            let (begin, _, entries) = set.image_file(0);
+            let entry = entries.iter().find(|e| e.first == lost.first).unwrap();
+            let mut iso = pc.cd.to_vec();
+            iso[begin + entry.place.unwrap().at as usize * 2048] ^= 0x55;
+            pc.cd = Arc::new(iso);
+            let before = pc.clone();
+            let case = format!("{options}{from}, {} lost", lost.first);
+            assert_eq!(word(&pc.start()), "hold bad", "{case}: {:#?}", pc.lines);
+            let said = line(&pc, "4");
+            assert!(said.contains("not while the rest of a file in it can't be mended"), "{case}: {said}");
+            // They share a chunk.
+            for path in ["a.bin", "b.bin"] {
+                let [now, then] = file_now(&pc, &before, &layout, path);
+                assert!(now == then, "{case}: a part of {path} was written");
+            }
+            // Without P2 the kernel may share a pack with what is lost.
+            let [now, then] = file_now(&pc, &shipped, &layout, "tree/kernel");
+            let left = from.is_empty() && now == file_now(&before, &shipped, &layout, "tree/kernel")[0];
+            assert!(now == then || left, "{case}: the kernel is not mended");
+        }
     }
 }
 

@@ -273,7 +273,7 @@ fn images_may_be_elsewhere() {
 /// A machine with this CD and a blank disk that may be written anywhere.
 fn machine(iso: Vec<u8>) -> Pc {
     let mut disk = Disk::blank(0x80, 40_960);
-    disk.allowed = vec![0..1, 2048..40_960];
+    disk.allowed = vec![0..1, 2047..40_960];
     Pc::new(iso.into(), vec![disk])
 }
 
@@ -395,6 +395,49 @@ fn inspect_says_what_a_file_is() {
     has(&inspect("disk"), 1, &["no 55AA signature"]);
     fs::write(maker.file("tiny"), "x").unwrap();
     assert_eq!(inspect("tiny").code, 2);
+}
+
+/// The volume id as isoinfo's readers have it: ECMA-119 section 8.4.7, 32 d-characters at byte 40.
+#[test]
+fn a_cd_with_a_name_says_it_everywhere() {
+    let maker = Maker::new();
+    let volume = |iso: &[u8]| String::from_utf8_lossy(&iso[16 * 2048 + 40..][..32]).trim_end().to_string();
+    assert_eq!(volume(&maker.extracted()), "KNOWNSTATE");
+    for (line, id, named) in [
+        ("cd \"Web appliance\" version 3", "WEB_APPLIANCE_3", "\"Web appliance\" version 3"),
+        (
+            "cd \"exactly twenty-four byte\" was \"Web\" \"k/k\" version 4294967295",
+            "EXACTLY_TWENTY_FOUR_B_4294967295",
+            "\"exactly twenty-four byte\" version 4294967295",
+        ),
+    ] {
+        maker.logic(&LOGIC.replace("logic 1\n", &format!("logic 1\n{line}\n")));
+        shell(maker.path(), "rm -rf cd");
+        let iso = maker.extracted();
+        assert_eq!(volume(&iso), id);
+        let said = knownstate(&["inspect", text(&maker.file("cd.iso"))]).out;
+        assert!(said.starts_with(&format!("recovery CD {named}")), "{said}");
+        assert!(!line.contains("was") || said.contains(", earlier \"Web\", \"k/k\"\n"), "{said}");
+        let mut pc = machine(iso);
+        pc.start();
+        let first = format!("] - Knownstate {}, CD {named}", env!("CARGO_PKG_VERSION"));
+        assert!(pc.lines[0].ends_with(&first), "{}", pc.lines[0]);
+    }
+}
+
+#[test]
+fn types_of_other_things_are_warned_of() {
+    let maker = Maker::new();
+    for (kind, what) in [("8e", "LVM"), ("fd", "a Linux RAID")] {
+        maker.logic(&LOGIC.replace("type 83", &format!("type {kind}")));
+        let ran = knownstate(&["check", text(&maker.file("logic.txt"))]);
+        let told = format!("logic.txt:4: warning: partition P2: type {kind} says that it belongs to {what};");
+        assert!(ran.err.contains(&told), "{}", ran.err);
+        let data = LOGIC.replace("type 83 image ext.img", &format!("type {kind}")).replace("2 boot P2\n", "");
+        maker.logic(&data);
+        let ran = knownstate(&["check", text(&maker.file("logic.txt"))]);
+        assert!(!ran.err.contains("says that it belongs"), "of a partition without an image nobody knows: {}", ran.err);
+    }
 }
 
 /// Names that mastering tools like to change.

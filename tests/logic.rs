@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use common::hostile::Random;
-use knownstate_core::logic::{self, Program, Size, Verb};
+use knownstate_core::logic::{self, Cd, DiskState, Program, Size, Verb, Wish};
 use knownstate_core::machine::Watchdog;
 use knownstate_core::units::SectorCount;
 
@@ -51,6 +51,9 @@ fn every_shipped_logic_txt_parses() {
         assert_eq!(program.steps().len() + declared, steps, "{path}: every statement is a declaration or a step");
     }
 }
+
+/// What is said of words that belong to the language and are not built yet.
+const LATER: &str = "leave it out: this version can't do it";
 
 /// A mistake made in `BASE`: what is replaced by what; then line, column and the wrong characters;
 /// then what has to be said.
@@ -251,6 +254,154 @@ const MISTAKES: &[(&str, &str, usize, usize, &str, &str, &str)] = &[
         "`99999999999999999GiB` is not a number of sectors",
         "write a number of 512-byte sectors, such as 409600, or a size such as 200MiB",
     ),
+    // Who the CD is.
+    ("disk d", "cd web version 3\ndisk d", 2, 4, "web", "the text has no quotes", "put it in \"quotes\""),
+    (
+        "disk d",
+        "cd \" web\" version 3\ndisk d",
+        2,
+        4,
+        "\" web\"",
+        "` web` can't be a CD's name",
+        "use 1 to 24 ASCII characters, without blanks at the ends",
+    ),
+    (
+        "disk d",
+        "cd \"\" version 3\ndisk d",
+        2,
+        4,
+        "\"\"",
+        "`` can't be a CD's name",
+        "use 1 to 24 ASCII characters, without blanks at the ends",
+    ),
+    (
+        "disk d",
+        "cd \"web\" was \"a name of twenty-five byte\" version 3\ndisk d",
+        2,
+        14,
+        "\"a name of twenty-five byte\"",
+        "`a name of twenty-five byte` can't be a CD's name",
+        "use 1 to 24 ASCII characters, without blanks at the ends",
+    ),
+    ("disk d", "cd \"web\"\ndisk d", 2, 10, " ", "`version` is missing", "write `version` here"),
+    (
+        "disk d",
+        "cd \"web\" version new\ndisk d",
+        2,
+        18,
+        "new",
+        "`new` is not a whole number",
+        "write a version number, such as 3",
+    ),
+    (
+        "disk d",
+        "cd \"web\" version 3\ncd \"web\" version 4\ndisk d",
+        3,
+        1,
+        "cd",
+        "the CD has two names",
+        "leave one `cd` line; earlier names stand behind its `was`",
+    ),
+    // Disks.
+    (
+        "sectors 8192",
+        "sectors 8192 table gpt",
+        2,
+        27,
+        "gpt",
+        "`table gpt` is not built yet",
+        "write `table mbr`, or leave `table` out, which means the same",
+    ),
+    ("sectors 8192", "sectors 8192 table sun", 2, 27, "sun", "unknown table `sun`", "known: mbr, gpt"),
+    ("sectors 8192", "sectors 8192 adpot", 2, 21, "adpot", "unknown word `adpot`", "did you mean `adopt`?"),
+    ("verify P1", "if d is OK", 5, 11, "OK", "unknown answer `OK`", "known: ours, blank, foreign, unclear"),
+    ("verify P1", "if P1 is ours", 5, 12, "ours", "unknown state `ours`", "known: OK, Clean, Dirty"),
+    // Wishes.
+    ("verify P1", "if next is P9", 5, 14, "P9", "unknown wish `P9`", "did you mean `P1`?"),
+    ("verify P1", "if next P1", 5, 11, "P1", "expected `is`, found `P1`", "write `is` here"),
+    // What a restore may do.
+    (
+        "verify P1",
+        "restore d allow everything",
+        5,
+        19,
+        "everything",
+        "a restore can't allow `everything`",
+        "write `allow good copies` or `allow losing what is not protected`",
+    ),
+    ("verify P1", "restore d allow losing data", 5, 26, "data", "expected `what`, found `data`", "write `what` here"),
+    (
+        "verify P1",
+        "restore P1 allow good copies allow good copies",
+        5,
+        38,
+        "good",
+        "`allow good` stands twice",
+        "say it once",
+    ),
+    // What is not built yet.
+    ("verify P1", "leave", 5, 3, "leave", "`leave` is not built yet", LATER),
+    ("verify P1", "menu 5", 5, 3, "menu", "`menu` is not built yet", LATER),
+    ("verify P1", "key a.pub", 5, 3, "key", "`key` is not built yet", LATER),
+    ("verify P1", "trial 3", 5, 3, "trial", "`trial` is not built yet", LATER),
+    ("verify P1", "crashlog at 0 size 1", 5, 3, "crashlog", "`crashlog` is not built yet", LATER),
+    ("verify P1", "copies P1 P2", 5, 3, "copies", "`copies` is not built yet", LATER),
+    ("verify P1", "each C of copies", 5, 3, "each", "`each` is not built yet", LATER),
+    ("verify P1", "end", 5, 3, "end", "`end` is not built yet", LATER),
+    ("verify P1", "console com2", 5, 3, "console", "`console` is not built yet", LATER),
+    ("verify P1", "dma off", 5, 3, "dma", "`dma` is not built yet", LATER),
+    ("verify P1", "verify P1 slice 4", 5, 13, "slice", "`slice` is not built yet", LATER),
+    ("verify P1", "if reset was power", 5, 6, "reset", "`reset` is not built yet", LATER),
+    ("verify P1", "if P1 is shipped", 5, 12, "shipped", "`shipped` is not built yet", LATER),
+    ("verify P1", "if P1 is older", 5, 12, "older", "`older` is not built yet", LATER),
+    ("verify P1", "if P1 proved within 9", 5, 9, "proved", "`proved` is not built yet", LATER),
+    ("verify P1", "if P1 trial below 3", 5, 9, "trial", "`trial` is not built yet", LATER),
+    ("verify P1", "if P1 reports below 3", 5, 9, "reports", "`reports` is not built yet", LATER),
+    ("verify P1", "if any others is OK", 5, 6, "any", "`any` is not built yet", LATER),
+    ("verify P1", "if P1 is OK or Clean", 5, 15, "or", "`or` is not built yet", LATER),
+    ("verify P1", "if P1 is OK and P2 is OK", 5, 15, "and", "`and` is not built yet", LATER),
+    ("verify P1 else 2", "boot P1 linux vmlinuz", 5, 11, "linux", "`linux` is not built yet", LATER),
+    ("verify P1 else 2", "boot active of d", 5, 8, "active", "`active` is not built yet", LATER),
+    ("verify P1", "heal P1 from others", 5, 16, "others", "`others` is not built yet", LATER),
+    ("verify P1 else 2", "set P1 trial", 5, 10, "trial", "`trial` is not built yet", LATER),
+    ("verify P1 else 2", "hold \"x\" retry 5", 5, 12, "retry", "`retry` is not built yet", LATER),
+    ("verify P1 else 2", "goto next", 5, 8, "next", "`next` is not built yet", LATER),
+    ("sectors 1024 type 83", "sectors rest type 83", 4, 38, "rest", "`rest` is not built yet", LATER),
+    ("a.img", "a.img version 3", 3, 61, "version", "`version` is not built yet", LATER),
+    ("a.img", "a.img protect all from cd", 3, 73, "from", "`from` is not built yet", LATER),
+    ("a.img", "a.img protect /boot from cd", 3, 75, "from", "`from` is not built yet", LATER),
+    // Words that mean something.
+    ("1 verify", "end verify", 5, 1, "end", "`end` means something else here", "choose another name"),
+    ("partition P2", "partition next", 4, 11, "next", "`next` means something else here", "choose another name"),
+    ("partition P2", "partition CD", 4, 11, "CD", "`CD` means something else here", "choose another name"),
+    ("partition P2", "partition hold", 4, 11, "hold", "`hold` means something else here", "choose another name"),
+    (
+        "start 2048",
+        "start 1",
+        4,
+        1,
+        "partition",
+        "a partition can't start at sector 1",
+        "start it at sector 2048, or at 2 at the least: a restore leaves its second note before it",
+    ),
+    (
+        "type 83",
+        "type 0F",
+        4,
+        1,
+        "partition",
+        "type 0f is no partition that holds a system or data",
+        "write the type of the filesystem in it: 0c is FAT32, 06 FAT16, 83 Linux",
+    ),
+    (
+        "type 83",
+        "type ee",
+        4,
+        1,
+        "partition",
+        "type ee is no partition that holds a system or data",
+        "write the type of the filesystem in it: 0c is FAT32, 06 FAT16, 83 Linux",
+    ),
     // Images.
     ("verify P1", "restore P2", 5, 11, "P2", "P2 has no image", "give it an `image FILE` where it is declared"),
     // What has to follow, and what must not.
@@ -365,6 +516,8 @@ fn names_that_would_not_fit_bstate_are_refused() {
         text += &format!("disk d{n} sectors {}\npartition longpt{n:02} on d{n} start 64 sectors 9 type 83\n", 8192 + n);
     }
     text += "hold \"x\"\n";
+    logic::parse(&text).expect("of partitions without an image bstate.txt says nothing");
+    let text = text.replace("type 83\n", "type 83 image a.img\n");
     assert!(wrong(&text).contains("bstate.txt's 512 bytes can't hold the state of so many partitions"));
 }
 
@@ -439,6 +592,65 @@ fn how_a_file_is_written_does_not_matter() {
     assert_eq!(blank_lines.steps().len(), 2);
     let hash = parsed(&BASE.replace("done", "done # no comment"));
     assert_eq!(hash.steps()[1].text, "hold \"done # no comment\"");
+}
+
+#[test]
+fn a_cd_has_a_name_and_earlier_ones() {
+    assert_eq!(parsed(BASE).cd(), None);
+    let named = |line: &str| parsed(&BASE.replacen("disk d", &format!("{line}\ndisk d"), 1)).cd().cloned();
+    let cd = |name: &str, was: &[&str], version| {
+        let was = was.iter().map(ToString::to_string).collect();
+        Some(Cd { name: name.into(), was, version })
+    };
+    assert_eq!(named("cd \"Web appliance\" version 3"), cd("Web appliance", &[], 3));
+    let longest = "cd \"exactly twenty-four byte\" was \"Web\" \"a=b\" version 4294967295";
+    assert_eq!(named(longest), cd("exactly twenty-four byte", &["Web", "a=b"], u32::MAX));
+}
+
+#[test]
+fn a_disk_may_be_adopted_and_its_table_named() {
+    for (words, adopt) in [("", false), (" adopt", true), (" table mbr", false), (" adopt table MBR mbr any", true)] {
+        let program = parsed(&BASE.replace("8192", &format!("8192{words}")));
+        let disk = program.disk(program.disk_indexes().next().unwrap());
+        assert_eq!(disk.adopt, adopt, "{words}");
+    }
+}
+
+#[test]
+fn disks_and_wishes_are_asked_for() {
+    let program = parsed(BASE);
+    let (disk, p2) = (program.disk_indexes().next().unwrap(), program.partition_indexes().nth(1).unwrap());
+    for (written, verb) in [
+        ("if d is ours", Verb::IfDisk(disk, DiskState::Ours)),
+        ("if d is Blank", Verb::IfDisk(disk, DiskState::Blank)),
+        ("if d is foreign", Verb::IfDisk(disk, DiskState::Foreign)),
+        ("if d is unclear", Verb::IfDisk(disk, DiskState::Unclear)),
+        ("if next is P2", Verb::IfNext(Wish::Partition(p2))),
+        ("if next is restore", Verb::IfNext(Wish::Restore)),
+        ("if NEXT is hold", Verb::IfNext(Wish::Hold)),
+    ] {
+        let step = parsed(&BASE.replace("verify P1", written)).steps()[0].clone();
+        assert_eq!((&step.verb, step.text.as_str(), step.otherwise), (&verb, written, Some(1)));
+    }
+}
+
+#[test]
+fn a_restore_says_what_it_may_destroy() {
+    let (good, loss) = ("allow good copies", "allow losing what is not protected");
+    let cases = [
+        (String::new(), false, false),
+        (good.into(), true, false),
+        (loss.into(), false, true),
+        (format!("{good} {loss}"), true, true),
+        (format!("{loss} {good}"), true, true),
+    ];
+    for (words, allows_good, allows_loss) in cases {
+        for what in ["P1", "d"] {
+            let written = format!("restore {what} {words}").trim().to_string();
+            let step = parsed(&BASE.replace("verify P1", &written)).steps()[0].clone();
+            assert_eq!((step.allows_good, step.allows_loss, step.text), (allows_good, allows_loss, written));
+        }
+    }
 }
 
 #[test]

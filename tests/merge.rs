@@ -4,10 +4,10 @@
 mod common;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::record;
-use knownstate_core::bstate::{Fault, MAX_COUNT, Parsed, Record};
+use knownstate_core::bstate::{Fault, Found, MAX_COUNT, Parsed, Record};
 use knownstate_core::units::SECTOR;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -15,6 +15,8 @@ use proptest::test_runner::RngSeed;
 
 /// The partitions of the logic.txt in all of these tests.
 const NAMES: [&str; 3] = ["P1", "P2", "spare"];
+/// The partitions on each of two disks.
+const HOMES: [&[&str]; 2] = [&["P1"], &["P2", "spare"]];
 /// From the best to the worst.
 const STATES: [&str; 3] = ["OK", "Clean", "Dirty"];
 
@@ -23,8 +25,12 @@ const STATES: [&str; 3] = ["OK", "Clean", "Dirty"];
 struct Says {
     state: usize,
     why: String,
+    before: String,
     failures: u64,
     crashes: u64,
+    proved: u64,
+    trial: Option<u64>,
+    slice: u64,
 }
 
 /// One copy.
@@ -32,8 +38,16 @@ struct Says {
 struct Copy {
     /// It has no sum: somebody typed it.
     edited: bool,
+    /// And so that it is no whole record: without the lines that programs begin and end with.
+    hasty: bool,
     sequence: u64,
+    cd: String,
+    set: Option<u32>,
+    boots: u64,
     booting: String,
+    next: String,
+    /// A key of a later program.
+    colour: String,
     partitions: BTreeMap<&'static str, Says>,
     restores: u64,
 }
@@ -41,18 +55,21 @@ struct Copy {
 impl Copy {
     /// The lines without the sum's.
     fn body(&self) -> String {
-        let mut text = format!("sequence={}\n", self.sequence);
-        if !self.booting.is_empty() {
-            text += &format!("booting={}\n", self.booting);
-        }
+        let some = |key: &str, value: &str| if value.is_empty() { String::new() } else { format!("{key}={value}\n") };
+        let positive = |key: &str, count: u64| if count == 0 { String::new() } else { format!("{key}={count}\n") };
+        let of_programs = |line: String| if self.hasty { String::new() } else { line };
+        let mut text = of_programs(format!("sequence={}\n", self.sequence)) + &some("cd", &self.cd);
+        text += &self.set.map(|set| format!("set={set:08X}\n")).unwrap_or_default();
+        text += &(positive("boots", self.boots) + &some("booting", &self.booting) + &some("next", &self.next));
         for (name, says) in &self.partitions {
-            let Says { state, why, failures, crashes } = says;
+            let Says { state, why, before, failures, crashes, proved, trial, slice } = says;
             text += &format!("{name}={}\n{name}.failures={failures}\n{name}.crashes={crashes}\n", STATES[*state]);
-            if !why.is_empty() {
-                text += &format!("{name}.why={why}\n");
-            }
+            text += &positive(&format!("{name}.proved"), *proved);
+            text += &trial.map(|trial| format!("{name}.trial={trial}\n")).unwrap_or_default();
+            text += &positive(&format!("{name}.slice"), *slice);
+            text += &(some(&format!("{name}.why"), why) + &some(&format!("{name}.before"), before));
         }
-        text + &format!("restores={}\n", self.restores)
+        text + &some("colour", &self.colour) + &of_programs(format!("restores={}\n", self.restores))
     }
 
     fn sector(&self) -> [u8; SECTOR] {
@@ -68,50 +85,114 @@ impl Copy {
     }
 }
 
-/// The rules. Value by value, the worse one; the reason is that of the worse state.
+/// The rules. Value by value, the worse one; the texts are those of the worse state. Where they differ in anything
+/// nobody knows any more what was wished for.
 fn worse(copies: &[&Copy]) -> Copy {
     let mut all = Copy::default();
+    let longest = |of: fn(&Copy) -> &String| copies.iter().map(|copy| of(copy).clone()).max().unwrap_or_default();
+    all.cd = longest(|copy| &copy.cd);
+    all.booting = longest(|copy| &copy.booting);
+    all.colour = longest(|copy| &copy.colour);
+    all.set = copies.iter().filter_map(|copy| copy.set).max();
+    all.boots = copies.iter().map(|copy| copy.boots).max().unwrap_or(0);
+    all.restores = copies.iter().map(|copy| copy.restores).max().unwrap_or(0);
+    if let Some(first) = copies.first().filter(|first| copies.iter().all(|copy| copy == *first)) {
+        all.next.clone_from(&first.next);
+    }
     for copy in copies {
-        all.restores = all.restores.max(copy.restores);
-        all.booting = all.booting.clone().max(copy.booting.clone());
         for (name, says) in &copy.partitions {
             let Some(so_far) = all.partitions.get_mut(name) else {
                 all.partitions.insert(name, says.clone());
                 continue;
             };
             let (a, b) = (so_far.clone(), says.clone());
-            let why = match a.state.cmp(&b.state) {
-                Ordering::Less => b.why,
-                Ordering::Greater => a.why,
-                Ordering::Equal => a.why.max(b.why),
+            let texts = match a.state.cmp(&b.state) {
+                Ordering::Less => (b.why, b.before),
+                Ordering::Greater => (a.why, a.before),
+                Ordering::Equal => (a.why, a.before).max((b.why, b.before)),
             };
-            let (failures, crashes) = (a.failures.max(b.failures), a.crashes.max(b.crashes));
-            *so_far = Says { state: a.state.max(b.state), why, failures, crashes };
+            *so_far = Says {
+                state: a.state.max(b.state),
+                why: texts.0,
+                before: texts.1,
+                failures: a.failures.max(b.failures),
+                crashes: a.crashes.max(b.crashes),
+                proved: a.proved.min(b.proved),
+                trial: a.trial.max(b.trial),
+                slice: a.slice.min(b.slice),
+            };
         }
     }
     all
 }
 
-/// The newest valid copies, what a person typed over them, and Dirty where nobody says anything.
-fn merged(copies: &[Copy]) -> Option<Copy> {
-    let valid: Vec<&Copy> = copies.iter().filter(|c| !c.edited).collect();
-    let newest = valid.iter().map(|c| c.sequence).max();
-    let winners: Vec<&Copy> = valid.into_iter().filter(|c| Some(c.sequence) == newest).collect();
-    let mut all = worse(&winners);
-    let edits: Vec<&Copy> = copies.iter().filter(|c| c.edited).collect();
-    if !edits.is_empty() {
-        let edit = worse(&edits);
-        all.partitions.extend(edit.partitions);
-        all.restores = edit.restores;
-        if !edit.booting.is_empty() {
-            all.booting = edit.booting;
+fn newest(copies: &[&Copy]) -> Copy {
+    let newest = copies.iter().map(|c| c.sequence).max();
+    let winners: Vec<&Copy> = copies.iter().copied().filter(|c| Some(c.sequence) == newest).collect();
+    worse(&winners)
+}
+
+/// Copies with the disk that each is on; `HOMES` says which partitions a disk has. The newest of one set, of each
+/// partition by the set that its own disk has; what a person typed over them; and Dirty where nobody says anything.
+fn merged_at_home(copies: &[(Copy, usize)]) -> Option<Copy> {
+    let valid: Vec<&(Copy, usize)> = copies.iter().filter(|(copy, _)| !copy.edited).collect();
+    let all_valid: Vec<&Copy> = valid.iter().map(|(copy, _)| copy).collect();
+    let mut all = newest(&all_valid);
+    let sets: BTreeSet<u32> = all_valid.iter().filter_map(|copy| copy.set).collect();
+    for name in NAMES.into_iter().filter(|_| sets.len() > 1) {
+        let here = valid.iter().filter(|(_, disk)| HOMES.get(*disk).is_some_and(|home| home.contains(&name)));
+        let Some((_, set)) = here.filter_map(|(copy, _)| Some((copy.sequence, copy.set?))).max() else { continue };
+        let of_set: Vec<&Copy> =
+            all_valid.iter().copied().filter(|copy| copy.set.is_none() || copy.set == Some(set)).collect();
+        let theirs = newest(&of_set);
+        all.restores = all.restores.max(theirs.restores);
+        if let Some(says) = theirs.partitions.get(name) {
+            let proved = if all.set == Some(set) { says.proved } else { 0 };
+            all.partitions.insert(name, Says { proved, ..says.clone() });
         }
     }
-    all.sequence = copies.iter().map(|c| c.sequence).max()?;
+    let edits: Vec<&Copy> = copies.iter().map(|(copy, _)| copy).filter(|c| c.edited).collect();
+    let (hasty, whole): (Vec<&Copy>, Vec<&Copy>) = edits.into_iter().partition(|copy| copy.hasty);
+    if !whole.is_empty() {
+        let before = std::mem::replace(&mut all, worse(&whole));
+        for (name, says) in before.partitions {
+            all.partitions.entry(name).or_insert(says);
+        }
+    }
+    if !hasty.is_empty() {
+        typed_over(&mut all, worse(&hasty));
+    }
+    all.sequence = copies.iter().map(|(copy, _)| copy.sequence).max()?;
     for name in NAMES {
         all.partitions.entry(name).or_insert(Says { state: 2, ..Says::default() });
     }
     Some(all)
+}
+
+/// What a person typed in a hurry wins; what people don't count themselves stays where they leave it out.
+fn typed_over(all: &mut Copy, edit: Copy) {
+    for (name, says) in edit.partitions {
+        let old = all.partitions.remove(name).unwrap_or_default();
+        let or = |typed: u64, old: u64| if typed == 0 { old } else { typed };
+        let trial = says.trial.or(old.trial.filter(|_| says.state != 0));
+        let (proved, slice) = (or(says.proved, old.proved), or(says.slice, old.slice));
+        all.partitions.insert(name, Says { trial, proved, slice, ..says });
+    }
+    all.restores = edit.restores;
+    all.set = edit.set.or(all.set);
+    all.boots = if edit.boots == 0 { all.boots } else { edit.boots };
+    let texts = [(&mut all.cd, edit.cd), (&mut all.booting, edit.booting), (&mut all.next, edit.next)];
+    for (text, typed) in
+        texts.into_iter().chain([(&mut all.colour, edit.colour)]).filter(|(_, typed)| !typed.is_empty())
+    {
+        *text = typed;
+    }
+}
+
+/// The same where nobody knows on which disk a copy is.
+fn merged(copies: &[Copy]) -> Option<Copy> {
+    let homeless: Vec<(Copy, usize)> = copies.iter().map(|copy| (copy.clone(), HOMES.len())).collect();
+    merged_at_home(&homeless)
 }
 
 /// The record that core makes of copies, by the lines that it writes.
@@ -128,18 +209,25 @@ fn lines(copy: &Copy) -> Vec<String> {
     copy.body().lines().map(str::to_string).collect()
 }
 
-/// Reasons as they are: short enough that three of them fit.
-fn reason() -> impl Strategy<Value = String> {
-    prop_oneof![Just(String::new()), "[0-9]{3} [a-z,:;]{1,12}( [a-z=]{1,8})?"]
+/// Texts as they are: short enough that all of them fit.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![2 => Just(String::new()), 1 => "[0-9]{3} [a-z,:;]{1,8}"]
 }
 
 fn says() -> impl Strategy<Value = Says> {
-    (0..STATES.len(), reason(), 0..=u64::from(MAX_COUNT), 0..20_u64).prop_map(|(state, why, failures, crashes)| Says {
-        state,
-        why,
-        failures,
-        crashes,
-    })
+    let counters = (0..=u64::from(MAX_COUNT), 0..20_u64, 0..30_u64, proptest::option::of(0..9_u64), 0..4_u64);
+    (0..STATES.len(), text(), text(), counters).prop_map(
+        |(state, why, before, (failures, crashes, proved, trial, slice))| Says {
+            state,
+            why,
+            before,
+            failures,
+            crashes,
+            proved,
+            trial,
+            slice,
+        },
+    )
 }
 
 /// Sequences that are often the same or next to each other.
@@ -149,10 +237,36 @@ fn sequence() -> impl Strategy<Value = u64> {
 
 fn copy(edited: impl Strategy<Value = bool>) -> impl Strategy<Value = Copy> {
     let booting = select(vec!["", "P1", "P2"]).prop_map(String::from);
+    let next = select(vec!["", "", "P2", "restore", "hold"]).prop_map(String::from);
+    let names = select(vec![("", ""), ("Kiosk", ""), ("Kiosk", "red"), ("", "blue")]);
+    // Of few sets, so that several copies are of one.
+    let set = select(vec![None, Some(7), Some(0xC0DE_0001)]);
     let partitions = proptest::collection::btree_map(select(NAMES.to_vec()), says(), 1..=NAMES.len());
-    (edited, sequence(), booting, partitions, 0..20_u64).prop_map(
-        |(edited, sequence, booting, partitions, restores)| Copy { edited, sequence, booting, partitions, restores },
+    let hasty = select(vec![false, true]);
+    (edited, sequence(), (booting, next, names, hasty), set, 0..40_u64, partitions, 0..20_u64).prop_map(
+        |(edited, sequence, (booting, next, (cd, colour), hasty), set, boots, partitions, restores)| Copy {
+            edited,
+            hasty: edited && hasty,
+            sequence: if edited && hasty { 0 } else { sequence },
+            cd: cd.to_string(),
+            set,
+            boots,
+            booting,
+            next,
+            colour: colour.to_string(),
+            partitions,
+            restores: if edited && hasty { 0 } else { restores },
+        },
     )
+}
+
+/// A few copies, often of one restore.
+fn one_set() -> impl Strategy<Value = Vec<Copy>> {
+    copies().prop_map(|mut copies| {
+        let set = copies[0].set;
+        copies.iter_mut().for_each(|copy| copy.set = set);
+        copies
+    })
 }
 
 fn copies() -> impl Strategy<Value = Vec<Copy>> {
@@ -188,6 +302,24 @@ proptest! {
     }
 
     #[test]
+    fn copies_of_one_set_are_merged_by_the_rules(copies in one_set()) {
+        prop_assert_eq!(by_core(&copies), merged(&copies).map(|copy| lines(&copy)));
+    }
+
+    /// Of a machine with two disks, each with its own copies.
+    #[test]
+    fn copies_on_their_disks_are_merged_by_the_rules(copies in copies(), disks in proptest::collection::vec(0..2_usize, 5)) {
+        let copies: Vec<(Copy, usize)> = copies.into_iter().zip(disks).collect();
+        let by_core = |copies: &[(Copy, usize)]| {
+            let found = copies.iter().map(|(copy, disk)| Found { copy: copy.parsed(), home: HOMES[*disk].to_vec() });
+            Record::merge_found(&found.collect::<Vec<_>>(), NAMES).map(|record| written(&record))
+        };
+        prop_assert_eq!(by_core(&copies), merged_at_home(&copies).map(|copy| lines(&copy)));
+        let turned: Vec<(Copy, usize)> = copies.iter().rev().cloned().collect();
+        prop_assert_eq!(by_core(&copies), by_core(&turned), "whichever is read first");
+    }
+
+    #[test]
     fn the_order_of_the_copies_does_not_matter(copies in copies(), turn in 0..5_usize) {
         let mut turned = copies.clone();
         turned.rotate_left(turn % copies.len());
@@ -209,7 +341,8 @@ proptest! {
     }
 
     #[test]
-    fn the_highest_valid_sequence_wins(copies in proptest::collection::vec(copy(Just(false)), 1..5)) {
+    fn the_highest_valid_sequence_of_one_set_wins(copies in one_set()) {
+        let copies: Vec<Copy> = copies.into_iter().map(|copy| Copy { edited: false, hasty: false, ..copy }).collect();
         let highest = copies.iter().map(|c| c.sequence).max().unwrap();
         let newest: Vec<Copy> = copies.iter().filter(|c| c.sequence == highest).cloned().collect();
         prop_assert_eq!(by_core(&copies), by_core(&newest), "older ones say nothing");
@@ -232,7 +365,7 @@ proptest! {
     #[test]
     fn what_a_person_typed_wins(valid in copy(Just(false)), edit in copy(Just(true)), old in any::<bool>()) {
         // As it stood in the file that was edited, or as somebody thought of it.
-        let edit = Copy { sequence: if old { 0 } else { valid.sequence }, ..edit };
+        let edit = Copy { sequence: if old || edit.hasty { 0 } else { valid.sequence }, ..edit };
         prop_assume!(!valid.body().starts_with(edit.body().trim_end()));
         let merged = Record::merge(&[valid.parsed(), edit.parsed()], NAMES).unwrap();
         for (name, says) in &edit.partitions {
@@ -263,7 +396,8 @@ proptest! {
         }
         let told = written(&record);
         let without = |lines: &[String]| {
-            lines.iter().filter(|line| !line.contains(".why=")).cloned().collect::<Vec<String>>()
+            let text = |line: &String| line.contains(".why=") || line.contains(".before=");
+            lines.iter().filter(|line| !text(line)).cloned().collect::<Vec<String>>()
         };
         prop_assert_eq!(without(&told), without(&lines(&copy)));
         for (partition, why) in record.partitions.iter().zip(&whys) {
@@ -351,7 +485,7 @@ fn every_changed_byte_is_found() {
             bad[at] ^= 1 << bit;
             match Record::parse(&bad) {
                 // The name of the sum's line, or its end: then it is as if somebody had deleted it.
-                Ok(Parsed::Edited(_)) => assert!(at + 15 > end, "byte {at}, bit {bit}"),
+                Ok(Parsed::Edited { .. }) => assert!(at + 15 > end, "byte {at}, bit {bit}"),
                 // Letters of the sum in capitals, and a blank for a newline in front of it.
                 Ok(Parsed::Valid(read)) => {
                     assert_eq!(&read, Record::parse(&good).unwrap().record(), "byte {at}, bit {bit}");

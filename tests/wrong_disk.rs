@@ -111,6 +111,7 @@ impl Shelf {
             disk.allowed.clear();
             if may == Some(n) {
                 disk.allowed.push(0..1);
+                disk.allowed.push(set.second_place()..set.second_place() + 1);
                 disk.allowed.extend(set.places.iter().map(|&(start, sectors)| start..start + sectors));
             }
             disk

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use copies::{Copies, Trouble};
-use knownstate_core::bstate::{BEFORE, Partition, State};
+use knownstate_core::bstate::{Partition, State};
 
 const USAGE: &str = "\
 usage: bstate show               print the record
@@ -109,15 +109,15 @@ fn which(copies: &Copies) -> Result<String, Failure> {
 fn booted(mut copies: Copies) -> Result<(), Failure> {
     let name = which(&copies)?;
     let restores = copies.record.restores;
-    let why = copies.record.get(&name).map(|p| p.why.clone()).unwrap_or_default();
+    let before = copies.record.get(&name).map(|p| p.before.clone()).unwrap_or_default();
     copies.record.report_booted(&name);
     copies.write()?;
     println!("{name} is Clean");
     if restores > 0 {
         eprintln!("bstate: restored from the recovery CD since the last report (times: {restores})");
     }
-    if let Some((_, found)) = why.split_once(BEFORE) {
-        eprintln!("bstate: {name} was mended before this boot: {found}");
+    if !before.is_empty() {
+        eprintln!("bstate: {name} was mended before this boot: {before}");
     }
     if let Some(first) = copies.record.partitions.first().filter(|p| p.name != name) {
         eprintln!("bstate: running from {name}, not from {}{}", first.name, reason(first));
@@ -143,13 +143,7 @@ fn set(open: impl Fn() -> Result<Copies, Trouble>, name: &str, state: &str) -> R
         let known: Vec<&str> = copies.record.partitions.iter().map(|p| p.name.as_str()).collect();
         return Err(Failure::Usage(format!("no partition `{name}`; known: {}", known.join(", "))));
     };
-    if state > partition.state {
-        partition.why = format!("bstate set {state}");
-    } else if state == State::Ok {
-        // Whoever says so has mended it; a flow that counts failures has to try it again.
-        *partition = Partition::ok(name);
-    }
-    partition.state = state;
+    partition.say(state);
     copies.write()?;
     println!("{name} is {state}");
     Ok(())

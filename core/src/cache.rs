@@ -71,7 +71,11 @@ impl<'m> Cache<'m> {
         let unit = if disk.is_some() { SECTOR } else { CD_SECTOR };
         let end = at.saturating_add((into.len() / unit) as u64);
         let (first, behind) = match disk {
-            Some(_) => (at - at % DISK_SECTORS, at - at % DISK_SECTORS + DISK_SECTORS),
+            Some(_) => {
+                let first = at - at % DISK_SECTORS;
+                // The sector before a partition, too: a restore that was not finished has left its note there.
+                (first.saturating_sub(1), first + DISK_SECTORS)
+            }
             None => (at, self.cd_end.min(at + CD_SECTORS)),
         };
         if end > behind || !into.len().is_multiple_of(unit) {
@@ -141,6 +145,18 @@ impl Machine for Cache<'_> {
 
     fn now(&mut self) -> u64 {
         self.machine.now()
+    }
+
+    fn random(&mut self) -> u32 {
+        self.machine.random()
+    }
+
+    fn remembered_restores(&mut self) -> u32 {
+        self.machine.remembered_restores()
+    }
+
+    fn remember_restores(&mut self, times: u32) {
+        self.machine.remember_restores(times);
     }
 
     fn tell(&mut self, event: &Event<'_>) {

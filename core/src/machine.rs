@@ -25,6 +25,8 @@ pub enum IoError {
     Unsupported,
     /// What was read back is not what was written.
     ReadBack,
+    /// Nothing may be written there.
+    Forbidden,
 }
 
 impl fmt::Display for IoError {
@@ -35,6 +37,7 @@ impl fmt::Display for IoError {
             Self::OutOfRange => f.write_str("past the end of the disk"),
             Self::Unsupported => f.write_str("not supported by this drive"),
             Self::ReadBack => f.write_str("read back differs from what was written"),
+            Self::Forbidden => f.write_str("must not be written"),
         }
     }
 }
@@ -130,6 +133,21 @@ pub trait Machine {
     /// Milliseconds since the program began.
     fn now(&mut self) -> u64;
 
+    /// A number that is another one in another run, so that two restores can be told apart. Nobody has to fear
+    /// that it can be guessed.
+    fn random(&mut self) -> u32 {
+        mixed(self.now())
+    }
+
+    /// How many restores were counted in memory since power-on; 0 where nothing is kept over a restart.
+    fn remembered_restores(&mut self) -> u32 {
+        0
+    }
+
+    /// Keeps that number over the next restart, where the machine can: a count in bstate.txt is lost when every
+    /// copy is.
+    fn remember_restores(&mut self, _times: u32) {}
+
     /// Shows one event: a line on the screen and on the serial port.
     fn tell(&mut self, event: &Event<'_>);
 
@@ -154,6 +172,18 @@ pub trait Machine {
     fn watchdog(&mut self, _seconds: u32, _chip: Option<Watchdog>) -> Result<String, String> {
         Err("no watchdog found".to_string())
     }
+}
+
+/// A number in which every bit of `seed` counts (the finalizer of MurmurHash3, which is in the public domain).
+#[must_use]
+pub fn mixed(seed: u64) -> u32 {
+    let mut bits = seed ^ seed >> 33;
+    for factor in [0xFF51_AFD7_ED55_8CCD, 0xC4CE_B9FE_1A85_EC53_u64] {
+        bits = bits.wrapping_mul(factor);
+        bits ^= bits >> 33;
+    }
+    // Either half does; this one needs no division.
+    bits as u32
 }
 
 /// All that a hand-off needs. The machine only carries it out.

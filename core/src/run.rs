@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 
 use crate::cache::Cache;
 use crate::event::Event;
-use crate::logic::{self, PartitionIndex, Program, Step, Verb};
+use crate::logic::{self, Cd, PartitionIndex, Program, Step, Verb};
 use crate::machine::{Ending, Machine};
 use crate::media::iso9660::{CdError, Iso};
 use crate::steps::{Context, Outcome, name_of};
@@ -22,9 +22,8 @@ const MAX_WAIT: u32 = 24 * 60 * 60;
 /// says so, and nothing is written. `buffers` is memory for large transfers.
 pub fn run(machine: &mut dyn Machine, buffers: Buffers<'_>) -> Ending {
     let machine = &mut Cache::new(machine);
-    machine.tell(&Event::Note(concat!("Knownstate ", env!("CARGO_PKG_VERSION"))));
-    let loaded = Iso::open(machine).map_err(|e| e.to_string()).and_then(|cd| {
-        let program = load(machine, &cd)?;
+    let loaded = open(machine).and_then(|(cd, text)| {
+        let program = load(machine, &text)?;
         Ok((cd, program))
     });
     match loaded {
@@ -38,11 +37,34 @@ pub fn run(machine: &mut dyn Machine, buffers: Buffers<'_>) -> Ending {
     }
 }
 
+/// The boot medium and its logic.txt; where there is none, the log's first line is told.
 #[inline(never)]
-fn load(machine: &mut dyn Machine, cd: &Iso) -> Result<Program, String> {
-    let bytes = cd.read_file(machine, logic::FILE, logic::MAX_BYTES).map_err(|e: CdError| e.to_string())?;
-    let text = core::str::from_utf8(&bytes).map_err(|_| "it is no UTF-8 text".to_string())?;
-    logic::parse(text).map_err(|diagnostics| {
+fn open(machine: &mut dyn Machine) -> Result<(Iso, String), String> {
+    let read = Iso::open(machine).and_then(|cd| {
+        let bytes = cd.read_file(machine, logic::FILE, logic::MAX_BYTES)?;
+        Ok((cd, bytes))
+    });
+    let read = read.map_err(|e: CdError| e.to_string()).and_then(|(cd, bytes)| {
+        let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8 text".to_string())?;
+        Ok((cd, text))
+    });
+    read.inspect_err(|_| greet(machine, None))
+}
+
+/// The log's first line: which program this is, and which CD.
+fn greet(machine: &mut dyn Machine, cd: Option<&Cd>) {
+    let name = concat!("Knownstate ", env!("CARGO_PKG_VERSION"));
+    match cd {
+        Some(cd) => machine.tell(&Event::Note(&format!("{name}, CD \"{}\" version {}", cd.name, cd.version))),
+        None => machine.tell(&Event::Note(name)),
+    }
+}
+
+#[inline(never)]
+fn load(machine: &mut dyn Machine, text: &str) -> Result<Program, String> {
+    let parsed = logic::parse(text);
+    greet(machine, parsed.as_ref().ok().and_then(Program::cd));
+    parsed.map_err(|diagnostics| {
         for line in diagnostics.iter().take(MAX_TOLD).flat_map(|diagnostic| diagnostic.narrow(text)) {
             machine.tell(&Event::Note(&line));
         }
@@ -87,6 +109,7 @@ fn follow(context: &mut Context<'_>) -> Ending {
             }
             Next::End(remark, ending) => {
                 context.settle_states();
+                context.settle_notes();
                 tell(context, step, &Ok(remark));
                 return ending;
             }
@@ -111,6 +134,8 @@ fn carry_out(context: &mut Context<'_>, at: usize, step: &Step) -> Next {
         Verb::Verify { partition, quick } => context.verify_partition(step, *partition, *quick),
         Verb::VerifyImages => context.verify_images(step),
         Verb::IfState(partition, state) => context.if_state(*partition, *state),
+        Verb::IfDisk(disk, state) => context.if_disk(*disk, *state),
+        Verb::IfNext(wish) => context.if_next(wish),
         Verb::IfFailures(partition, limit) => context.if_failures(*partition, *limit),
         Verb::IfCrashes(partition, limit) => context.if_crashes(*partition, *limit),
         Verb::IfRestores(limit) => context.if_restores(*limit),

@@ -162,7 +162,11 @@ fn shape(verb: &Verb) -> Shape {
 
 /// Whether it is an `if`.
 fn asks(verb: &Verb) -> bool {
-    matches!(verb, Verb::IfState(..) | Verb::IfFailures(..) | Verb::IfCrashes(..) | Verb::IfRestores(_))
+    match verb {
+        Verb::IfState(..) | Verb::IfDisk(..) | Verb::IfNext(_) => true,
+        Verb::IfFailures(..) | Verb::IfCrashes(..) | Verb::IfRestores(_) => true,
+        _ => false,
+    }
 }
 
 /// The step as written; an `if` as the question that it is.

@@ -1,13 +1,14 @@
 //! A machine whose disks and CD are files.
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use knownstate_core::event::{Event, Line};
-use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine, Watchdog};
+use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine, Watchdog, mixed};
 use knownstate_core::media::region::Write;
 use knownstate_core::table::unpack::{BUFFER_BYTES, Buffers};
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
@@ -52,6 +53,8 @@ pub struct FileMachine {
     step: usize,
     /// The watchdog that it has.
     pub watchdog: Option<Watchdog>,
+    /// What its memory has of restores.
+    restores: u32,
     /// What the host could not do, so that the run means nothing.
     trouble: Option<io::Error>,
 }
@@ -60,7 +63,24 @@ impl FileMachine {
     /// A machine that is switched off.
     pub fn new(cd: File, drives: Vec<Drive>, faults: Faults, listener: Box<dyn Listener>) -> Self {
         let began = Instant::now();
-        Self { cd, drives, faults, listener, muted: false, began, skipped: 0, step: 0, watchdog: None, trouble: None }
+        Self {
+            cd,
+            drives,
+            faults,
+            listener,
+            muted: false,
+            began,
+            skipped: 0,
+            step: 0,
+            watchdog: None,
+            restores: 0,
+            trouble: None,
+        }
+    }
+
+    /// Takes its power away, and with it what is in its memory.
+    pub fn lose_power(&mut self) {
+        self.restores = 0;
     }
 
     /// Switches it on, for the `number`th time.
@@ -175,6 +195,19 @@ impl Machine for FileMachine {
 
     fn now(&mut self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(self.skipped)
+    }
+
+    fn random(&mut self) -> u32 {
+        // The standard library's hashes begin somewhere else in every process.
+        mixed(RandomState::new().hash_one(self.began))
+    }
+
+    fn remembered_restores(&mut self) -> u32 {
+        self.restores
+    }
+
+    fn remember_restores(&mut self, times: u32) {
+        self.restores = times;
     }
 
     fn tell(&mut self, event: &Event<'_>) {

@@ -109,7 +109,10 @@ fn starts(options: &Options, cd: &Cd, machine: &mut FileMachine) -> Result<bool>
             Ending::PowerOff => return Ok(true),
             Ending::Restart => {}
             Ending::HandOff(_) => match systems.next() {
-                Some(system) => system.run(machine, cd.program()?),
+                Some(system) => {
+                    system.run(machine, cd.program()?);
+                    machine.lose_power();
+                }
                 None => return Ok(true),
             },
         }

@@ -41,9 +41,9 @@ impl Bounce {
 /// Core's memory for large transfers.
 ///
 /// # Safety
-/// To be called once, when the packed stage2 that stood there is unpacked.
+/// To be called once.
 pub unsafe fn buffers() -> &'static mut [u8; BUFFER_BYTES] {
-    // SAFETY: the memory map gives this range to nobody else from now on, and the caller promises that
+    // SAFETY: the memory map gives this range to nobody else, and the caller promises that
     // nobody gets it twice. Every bit pattern is a valid byte.
     unsafe { &mut *(BUFFERS as *mut [u8; BUFFER_BYTES]) }
 }

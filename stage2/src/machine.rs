@@ -5,11 +5,12 @@ use crate::boot_info::BootInfo;
 use crate::bounce::Bounce;
 use crate::disks::{self, Disk};
 use crate::drive::{Drive, Kind, Pace};
-use crate::{clock, console, watchdog};
+use crate::memory::bda;
+use crate::{clock, console, cpu, restarts, watchdog};
 use alloc::string::String;
 use alloc::vec::Vec;
 use knownstate_core::event::{Event, Line};
-use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine, Watchdog};
+use knownstate_core::machine::{DiskId, DiskInfo, IoError, Machine, Watchdog, mixed};
 use knownstate_core::media::region::Write;
 use knownstate_core::units::{CD_SECTOR, CdSector, Lba, SECTOR};
 
@@ -89,6 +90,21 @@ impl Machine for Bios {
 
     fn now(&mut self) -> u64 {
         clock::now()
+    }
+
+    fn random(&mut self) -> u32 {
+        // The ticks are the time of day; the cycles tell starts at the same time apart.
+        let ticks: u32 = bda(0x6C);
+        let cycles = if cpu::has_cycle_counter() { cpu::cycles() } else { clock::now() };
+        mixed(cycles ^ u64::from(ticks) << 32)
+    }
+
+    fn remembered_restores(&mut self) -> u32 {
+        restarts::restores()
+    }
+
+    fn remember_restores(&mut self, times: u32) {
+        restarts::remember_restores(times);
     }
 
     fn tell(&mut self, event: &Event<'_>) {

@@ -81,8 +81,7 @@ extern "C" fn stage2_main() -> ! {
     if conventional < BUFFERS + BUFFERS_BYTES {
         die(format_args!("only {} KiB of memory below 640 KiB", conventional / 1024));
     }
-    // SAFETY: this is the only place that takes the buffers, and it is reached once; stage2 runs, so it is
-    // unpacked.
+    // SAFETY: this is the only place that takes the buffers, and it is reached once.
     let (bounce, buffers) = unsafe { (Bounce::take(), bounce::buffers()) };
     let mut machine = Bios::new(BootInfo::take(), bounce);
     #[cfg(feature = "faults")]
@@ -101,7 +100,7 @@ fn obey(machine: &mut Bios, found: Found, ending: Ending) -> ! {
         Ending::Hold { label, step, why } => hold(machine, &label, &step, &why),
         Ending::Restart => {
             machine.settle();
-            power::restart()
+            if restarts::restores() > 0 { power::restart_warm() } else { power::restart() }
         }
         Ending::PowerOff => {
             machine.settle();

@@ -1,12 +1,13 @@
-//! How often in a row the machine was restarted by a program error: in memory, which a reset leaves as it is on
-//! most machines. On a disk or in the clock's memory it would have to be written, and nothing is to be.
+//! How often in a row the machine was restarted by a program error, and how many restores there were: in memory,
+//! which a reset leaves as it is on most machines. On a disk or in the clock's memory it would have to be written,
+//! and nothing is to be for an error; and what bstate.txt says of restores is lost where every copy of it is.
 //!
 //! In conventional memory, because that is there on every machine, whatever is wrong with address line 20 or
 //! with what lies above it; and low in it: SeaBIOS clears 7000h to 90000h before it boots (src/boot.c), and a
 //! BIOS that unpacks itself does so above 10000h. Where firmware uses or tests that memory all the same the
 //! count is lost, which the check tells, and the next one is the first.
 
-use crate::memory::RESTARTS;
+use crate::memory::{RESTARTS, RESTORES};
 use core::arch::asm;
 
 /// `Kno!`
@@ -36,15 +37,34 @@ impl Restarts {
     pub fn count(at: u32) {
         let times = Self::found().map_or(0, |found| found.times).saturating_add(1);
         write(Self { times, at, check: check(times, at) });
-        // A reset may empty the processor's cache without a word to the memory.
-        // SAFETY: writes back what is in the cache, and nothing else; every 486 has it.
-        unsafe { asm!("wbinvd", options(nostack, preserves_flags)) }
+        write_back();
     }
 
     /// A system is going to be booted.
     pub fn forget() {
         write(Self { times: 0, at: 0, check: 0 });
     }
+}
+
+/// How many restores were counted; 0 where that is not known.
+pub fn restores() -> u32 {
+    // SAFETY: as in [`Restarts::found`].
+    let [times, sum] = unsafe { (RESTORES as *const [u32; 2]).read_volatile() };
+    if sum == check(times, RESTORES) { times } else { 0 }
+}
+
+/// Leaves that number to the next start; 0 for none.
+pub fn remember_restores(times: u32) {
+    let sum = if times == 0 { 0 } else { check(times, RESTORES) };
+    // SAFETY: as in [`Restarts::found`].
+    unsafe { (RESTORES as *mut [u32; 2]).write_volatile([times, sum]) }
+    write_back();
+}
+
+/// A reset may empty the processor's cache without a word to the memory.
+fn write_back() {
+    // SAFETY: writes back what is in the cache, and nothing else; every 486 has it.
+    unsafe { asm!("wbinvd", options(nostack, preserves_flags)) }
 }
 
 const fn check(times: u32, at: u32) -> u32 {

@@ -2,7 +2,7 @@
 //! Rust constants as stage2. Nothing in stage2 calls them.
 
 use crate::memory::{
-    BIOS_SCRATCH, BOOT_INFO, BOOT_SECTOR, BOUNCE_BYTES, MBR_COPY, REAL_STACK_TOP, STAGE1_BUFFER, STAGE2,
+    BIOS_SCRATCH, BOOT_INFO, BOOT_SECTOR, MBR_COPY, REAL_STACK_TOP, STAGE1_BUFFER, STAGE2,
 };
 use core::arch::global_asm;
 
@@ -12,7 +12,8 @@ mod header {
     include!("../../linker/header.rs");
 }
 
-pub use header::LOADER_MAX_BYTES;
+/// What stage1 reads at once, in bytes: as much as any BIOS moves in one call. It halves what fails.
+const LOAD_BYTES: u32 = 0x1_0000;
 
 // stage2's bytes follow each other without a gap in loader.bin, and its segment starts at them.
 const _: () = assert!(STAGE2.is_multiple_of(0x1_0000) && STAGE1_BUFFER.is_multiple_of(16));
@@ -26,7 +27,7 @@ global_asm!(
     stage2 = const STAGE2,
     bios_scratch = const BIOS_SCRATCH,
     boot_info = const BOOT_INFO,
-    bounce_bytes = const BOUNCE_BYTES,
+    load_bytes = const LOAD_BYTES,
     header_table = const header::HEADER_TABLE,
     header_id = const header::HEADER_ID,
     header_id_bytes = const header::HEADER_ID_BYTES,

@@ -37,11 +37,17 @@ impl Set {
         self.places[n].0 + state_sector(&self.images[n])
     }
 
+    /// The second place of a restore's note: the sector before the first partition.
+    pub fn second_place(&self) -> u64 {
+        self.places.iter().map(|(start, _)| start - 1).min().unwrap_or(0)
+    }
+
     /// A machine with the CD and one blank disk, which may be written where logic.txt says.
     pub fn blank(&self) -> Pc {
         let mut disk = Disk::blank(0x80, self.disk_sectors);
         let partitions = self.places.iter().map(|&(start, sectors)| start..start + sectors);
-        disk.allowed = std::iter::once(0..1).chain(partitions).collect();
+        let note = self.second_place();
+        disk.allowed = [0..1, note..note + 1].into_iter().chain(partitions).collect();
         Pc::new(self.iso.clone(), vec![disk])
     }
 
@@ -50,6 +56,8 @@ impl Set {
         let mut pc = self.blank();
         pc.start();
         assert_eq!(pc.log().last(), Some(&"- restart = ok"), "a blank disk was not restored: {:#?}", pc.lines);
+        // It was switched off since.
+        pc.restores = 0;
         pc
     }
 

@@ -210,6 +210,9 @@ pub struct Pc {
     /// The watchdog that it has, and what each step asked of one.
     pub watchdog: Option<Watchdog>,
     pub asked: Vec<(u32, Option<Watchdog>)>,
+    /// What its memory has of restores, and how many random numbers it has given.
+    pub restores: u32,
+    pub random: u32,
     /// Milliseconds since the start, and how many pass from one look at the clock to the next.
     pub millis: u64,
     pub tick: u64,
@@ -235,7 +238,12 @@ impl Pc {
         }
         let mut memory: Box<[u8; BUFFER_BYTES]> =
             vec![0; BUFFER_BYTES].into_boxed_slice().try_into().expect("it has this length");
-        knownstate_core::run(self, Buffers::new(&mut memory))
+        let ending = knownstate_core::run(self, Buffers::new(&mut memory));
+        // A system has all of the memory; and where the power goes nothing is left of it.
+        if self.off || !matches!(ending, Ending::Restart) {
+            self.restores = 0;
+        }
+        ending
     }
 
     /// What was told, without times and without the greeting and progress, and without the amount that a
@@ -356,6 +364,19 @@ impl Machine for Pc {
     fn now(&mut self) -> u64 {
         self.millis += self.tick;
         self.millis
+    }
+
+    fn random(&mut self) -> u32 {
+        self.random += 1;
+        self.random
+    }
+
+    fn remembered_restores(&mut self) -> u32 {
+        self.restores
+    }
+
+    fn remember_restores(&mut self, times: u32) {
+        self.restores = times;
     }
 
     fn tell(&mut self, event: &Event<'_>) {

@@ -50,3 +50,14 @@ pub fn value(sector: &[u8], key: &str) -> String {
     let found = lines.iter().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
     found.unwrap_or_else(|| panic!("no {key} in {lines:#?}")).to_string()
 }
+
+/// A disk on which every record is of the same set: that is random, and nothing else of a restore is.
+pub fn of_one_set(mut disk: Vec<u8>) -> Vec<u8> {
+    for sector in disk.chunks_exact_mut(SECTOR).filter(|sector| sector.starts_with(b"sequence=")) {
+        let Ok(lines) = lines(sector) else { continue };
+        let same = |line: String| if line.starts_with("set=") { "set=00000000".to_string() } else { line };
+        let body: String = lines.into_iter().map(|line| same(line) + "\n").collect();
+        sector.copy_from_slice(&padded(&format!("{body}crc32={:08x}\n", crc32(body.as_bytes()))));
+    }
+    disk
+}

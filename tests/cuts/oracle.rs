@@ -37,7 +37,14 @@ impl Record {
             return Some(Self::of(lines.iter().map(String::as_str)));
         }
         let text = std::str::from_utf8(sector).ok()?;
-        let edited = Self::of(text.lines().map(str::trim).filter(|line| !line.is_empty()));
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let mut edited = Self::of(lines.iter().copied());
+        // A person's Dirty that names no failures reaches every limit.
+        for (name, part) in edited.parts.iter_mut().filter(|(_, part)| part.state == State::Dirty) {
+            if !lines.iter().any(|line| line.starts_with(&format!("{name}.failures"))) {
+                part.failures = 999;
+            }
+        }
         // docs/STATES.md: what begins with `sequence` and has no whole `restores` line was cut.
         let count =
             |line: &str| line.strip_prefix("restores=").is_some_and(|n| n.parse::<u16>().is_ok_and(|n| n < 1000));
@@ -56,7 +63,12 @@ impl Record {
                 ("restores", _) => record.restores = value.parse().unwrap_or(0),
                 (_, Some((name, "failures"))) => record.part(name).failures = value.parse().unwrap_or(0),
                 (_, Some(_)) => {}
-                (name, None) => record.part(name).state = state(value),
+                // What else there is has no state: a name, a number, a key of a later program.
+                (name, None) => {
+                    if let Some(state) = state(value) {
+                        record.part(name).state = state;
+                    }
+                }
             }
         }
         record
@@ -88,10 +100,7 @@ impl Record {
     }
 }
 
-fn state(word: &str) -> State {
-    match word.to_ascii_lowercase().as_str() {
-        "ok" => State::Ok,
-        "clean" => State::Clean,
-        _ => State::Dirty,
-    }
+fn state(word: &str) -> Option<State> {
+    let states = [("ok", State::Ok), ("clean", State::Clean), ("dirty", State::Dirty)];
+    states.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, state)| state)
 }

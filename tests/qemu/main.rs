@@ -67,7 +67,7 @@ fn a_blank_disk_is_restored_and_comes_up_from_p1() {
     let mut machine = Machine::new(figure4(), &disk);
     machine.board = "pc";
     let mut guest = machine.start("blank");
-    guest.expect("202 verify mbr of system = failed (no 55AA signature)");
+    guest.expect("202 verify mbr of system = failed (no disk is system: drive 80 is blank)");
     guest.expect("256 restore system: P1 P2 ").expect("256 restore system = ok");
     comes_up(&mut guest, "P1");
     let verified = ["202 verify mbr of system = ok", "206 verify P1 = ok (FAT32)", "208 if P1 is OK = ok"];

@@ -89,6 +89,11 @@ impl<'t> Line<'t> {
         self.words.get(self.next + 1).copied()
     }
 
+    /// The word that the line begins with.
+    pub fn first(&self) -> Word<'t> {
+        self.words.first().copied().unwrap_or(self.here())
+    }
+
     /// Takes the next word.
     pub fn take(&mut self) -> Option<Word<'t>> {
         let word = self.peek();
@@ -164,6 +169,23 @@ impl<'t> Line<'t> {
     pub fn too_many(&self, word: &Word<'_>) -> Box<Diagnostic> {
         let help = format_args!("end the line before it");
         self.wrong(word, format_args!("`{}` is one word too many", word.text), help)
+    }
+
+    /// That `word` belongs to the language and is not built yet.
+    pub fn later(&self, word: &Word<'_>) -> Box<Diagnostic> {
+        let message = format_args!("`{}` is not built yet", word.text);
+        self.wrong(word, message, format_args!("leave it out: this version can't do it"))
+    }
+
+    /// That the next word is none of these, which are not built yet.
+    ///
+    /// # Errors
+    /// That it is one.
+    pub fn not_later(&self, words: &[&str]) -> Parsed<()> {
+        match self.peek() {
+            Some(word) if words.iter().any(|w| word.is(w)) => Err(self.later(&word)),
+            _ => Ok(()),
+        }
     }
 
     /// That `what` is missing here.

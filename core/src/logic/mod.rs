@@ -8,7 +8,9 @@ mod program;
 pub use diagnostic::{Diagnostic, nearest};
 pub use line::{UNITS, sectors};
 pub use parse::parse;
-pub use program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
+pub use program::{
+    Cd, Disk, DiskIndex, DiskState, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb, Wish,
+};
 
 /// The file's name at the CD's root.
 pub const FILE: &str = "logic.txt";

@@ -10,7 +10,9 @@ use core::fmt::Arguments;
 
 use super::diagnostic::{Diagnostic, Parsed, nearest};
 use super::line::{Line, Word, split};
-use super::program::{Disk, DiskIndex, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb};
+use super::program::{
+    Cd, Disk, DiskIndex, DiskState, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Step, Verb, Wish,
+};
 use crate::bstate::{self, State};
 use crate::machine::Watchdog;
 use crate::units::{Lba, SectorCount};
@@ -21,7 +23,13 @@ const VERBS: [&str; 15] = [
     "restart", "hold", "poweroff",
 ];
 /// Words that begin a declaration.
-const DECLARATIONS: [&str; 3] = ["logic", "disk", "partition"];
+const DECLARATIONS: [&str; 4] = ["logic", "cd", "disk", "partition"];
+/// Words that begin what belongs to the language and is not built yet.
+const LATER: [&str; 10] = ["leave", "menu", "key", "trial", "crashlog", "copies", "each", "end", "console", "dma"];
+/// Words that mean something where a name or a label may stand, now or in what is not built yet.
+const NO_NAMES: [&str; 8] = ["next", "end", "others", "copies", "each", "cd", "set", "boots"];
+/// The same where only a name may stand.
+const NO_DECLARED: [&str; 5] = ["mbr", "images", "restores", "restore", "hold"];
 /// Longest file name that stands on the CD as it is (ECMA-119 section 7.5.1: 30 characters and a dot),
 /// with room for the name of a partition behind it.
 const MAX_FILE_NAME: usize = 20;
@@ -109,6 +117,7 @@ impl<'t> Parser<'t> {
                         versions += 1;
                         version(&mut line)
                     }
+                    "cd" => self.cd(&mut line),
                     "disk" => self.disk(&mut line),
                     _ => self.partition(&mut line),
                 };
@@ -135,7 +144,8 @@ impl<'t> Parser<'t> {
         }
         if what == "disk" {
             let sectors = Size::AtLeast(SectorCount(1 << 32));
-            self.program.disks.push(Disk { name, sectors, signature: None, mbr: MbrCode::Any, line });
+            let (signature, mbr, adopt) = (None, MbrCode::Any, false);
+            self.program.disks.push(Disk { name, sectors, signature, mbr, adopt, line });
         } else if what == "partition" && !self.program.disks.is_empty() {
             let (start, sectors, image) = (Lba(0), SectorCount(0), Some(String::new()));
             let (protect, tools) = (Protect::None, Vec::new());
@@ -162,10 +172,9 @@ impl<'t> Parser<'t> {
             let help = format_args!("use 1 to {MAX_NAME} letters, digits, - and _");
             return Err(line.wrong(&word, format_args!("`{}` can't be a name", word.text), help));
         }
-        let reserved = bstate::RESERVED.into_iter().chain(["mbr", "images", "restores"]);
+        let reserved = bstate::RESERVED.into_iter().chain(NO_NAMES).chain(NO_DECLARED);
         if reserved.into_iter().any(|r| word.is(r)) {
-            let help = format_args!("choose another name");
-            return Err(line.wrong(&word, format_args!("`{}` means something else here", word.text), help));
+            return Err(taken_word(line, &word));
         }
         let taken = self.disk_names().into_iter().chain(self.partition_names()).any(|n| n == word.text);
         if taken {
@@ -183,23 +192,49 @@ impl<'t> Parser<'t> {
         self.program.partition_names().collect()
     }
 
+    /// `cd "NAME" [was "OLD" ...] version N`
+    #[inline(never)]
+    fn cd(&mut self, line: &mut Line<'_>) -> Parsed<()> {
+        if self.program.cd.is_some() {
+            let help = format_args!("leave one `cd` line; earlier names stand behind its `was`");
+            return Err(line.wrong(&line.first(), format_args!("the CD has two names"), help));
+        }
+        let name = cd_name(line)?;
+        let mut was = Vec::new();
+        if line.take_if("was") {
+            was.push(cd_name(line)?);
+            while line.peek().is_some_and(|w| w.quoted) {
+                was.push(cd_name(line)?);
+            }
+        }
+        line.keyword("version")?;
+        let version = line.number("a version number")?;
+        line.end()?;
+        self.program.cd = Some(Cd { name, was, version });
+        Ok(())
+    }
+
     #[inline(never)]
     fn disk(&mut self, line: &mut Line<'_>) -> Parsed<()> {
         let name = self.new_name(line, "the disk's name")?;
         line.keyword("sectors")?;
         let sectors = size(line)?;
-        let (mut signature, mut mbr) = (None, MbrCode::Standard);
+        let (mut signature, mut mbr, mut adopt) = (None, MbrCode::Standard, false);
         while let Some(word) = line.take() {
             if word.is("signature") {
                 signature = Some(hex(line, "the disk signature", 8)?);
             } else if word.is("mbr") {
                 let file = line.need("a file, or `any`")?;
                 mbr = if file.is("any") { MbrCode::Any } else { MbrCode::File(file_name(line, &file)?) };
+            } else if word.is("table") {
+                table(line)?;
+            } else if word.is("adopt") {
+                adopt = true;
             } else {
-                return Err(line.unknown(&word, "word", &["signature", "mbr"]));
+                return Err(line.unknown(&word, "word", &["signature", "mbr", "table", "adopt"]));
             }
         }
-        self.program.disks.push(Disk { name, sectors, signature, mbr, line: line.number });
+        self.program.disks.push(Disk { name, sectors, signature, mbr, adopt, line: line.number });
         Ok(())
     }
 
@@ -213,13 +248,20 @@ impl<'t> Parser<'t> {
         while let Some(word) = line.take() {
             match word.text.to_ascii_lowercase().as_str() {
                 "start" => start = Some(sector_number(line)?),
-                "sectors" => sectors = Some(sector_number(line)?),
+                "sectors" => {
+                    line.not_later(&["rest"])?;
+                    sectors = Some(sector_number(line)?);
+                }
                 "type" => kind = Some(hex(line, "a partition type (0c is FAT32, 06 FAT16, 83 Linux)", 2)?),
                 "image" => {
                     let file = line.need("the image's file name")?;
                     image = Some(file_name(line, &file)?);
+                    line.not_later(&["version"])?;
                 }
-                "protect" => protect = self.protect(line)?,
+                "protect" => {
+                    protect = self.protect(line)?;
+                    line.not_later(&["from"])?;
+                }
                 "tools" => tools = file_list(line, true)?,
                 _ => return Err(line.unknown(&word, "word", &PARTITION_WORDS)),
             }
@@ -271,8 +313,17 @@ impl<'t> Parser<'t> {
         if kind == 0 {
             return wrong(format_args!("type 00 means an empty entry"), "0c is FAT32, 06 FAT16, 83 Linux");
         }
+        // Types that say something else than what stands in the partition: an extended one (05, 0F, 85), a GPT (EE).
+        if matches!(kind, 0x05 | 0x0F | 0x85 | 0xEE) {
+            let help = "write the type of the filesystem in it: 0c is FAT32, 06 FAT16, 83 Linux";
+            return wrong(format_args!("type {kind:02x} is no partition that holds a system or data"), help);
+        }
         if start == 0 || sectors == 0 {
             return wrong(format_args!("a partition needs a start and a length above 0"), "sector 0 is the MBR");
+        }
+        if start == 1 {
+            let help = "start it at sector 2048, or at 2 at the least: a restore leaves its second note before it";
+            return wrong(format_args!("a partition can't start at sector 1"), help);
         }
         if end > length.0 {
             let message = format_args!("the partition ends at sector {end}, the disk at {}", length.0);
@@ -318,6 +369,10 @@ impl<'t> Parser<'t> {
                     self.add(colon);
                     word.text = plain;
                 }
+                if NO_NAMES.iter().any(|r| word.is(r)) {
+                    let reserved = taken_word(line, word);
+                    self.add(reserved);
+                }
                 if self.step_at(word.text).is_some() {
                     let help = format_args!("give every step a label of its own");
                     let twice = line.wrong(word, format_args!("label `{}` stands twice", word.text), help);
@@ -345,11 +400,9 @@ impl<'t> Parser<'t> {
         let from = usize::from(label.is_some());
         let verb_word = line.need("a step")?;
         let verb = self.verb(line, &verb_word)?;
-        let allows_good = matches!(verb, Verb::RestoreDisk(_) | Verb::RestorePartition(_)) && line.take_if("allow");
-        if allows_good {
-            line.keyword("good")?;
-            line.keyword("copies")?;
-        }
+        let restores = matches!(verb, Verb::RestoreDisk(_) | Verb::RestorePartition(_));
+        let (allows_good, allows_loss) = if restores { allowed(line)? } else { (false, false) };
+        line.not_later(&["and", "or", "slice", "retry", "linux"])?;
         let text = written(&line.words[from..]);
         let otherwise = match line.take() {
             None => None,
@@ -372,10 +425,19 @@ impl<'t> Parser<'t> {
             _ => {}
         }
         let label = label.map_or("-", |w| w.text).to_string();
-        Ok(Step { label, text, verb, otherwise: otherwise.map(|(_, at)| at), line: line.number, allows_good })
+        Ok(Step {
+            label,
+            text,
+            verb,
+            otherwise: otherwise.map(|(_, at)| at),
+            line: line.number,
+            allows_good,
+            allows_loss,
+        })
     }
 
     fn label_named(&self, line: &mut Line<'_>) -> Parsed<usize> {
+        line.not_later(&["next"])?;
         let word = line.need("a label")?;
         self.step_at(word.text).ok_or_else(|| {
             let labels: Vec<&str> = self.labels.iter().map(|&(l, _)| l).collect();
@@ -400,7 +462,12 @@ impl<'t> Parser<'t> {
             "if" => self.condition(line),
             "set" => Ok(Verb::Set(self.partition_named(line)?, state(line)?)),
             "activate" => self.partition_named(line).map(Verb::Activate),
-            "boot" => self.partition_named(line).map(Verb::Boot),
+            "boot" => {
+                if !self.partition_names().contains(&"active") {
+                    line.not_later(&["active"])?;
+                }
+                self.partition_named(line).map(Verb::Boot)
+            }
             "repair" => {
                 line.keyword("mbr")?;
                 self.of_disk(line).map(Verb::RepairMbr)
@@ -414,6 +481,7 @@ impl<'t> Parser<'t> {
             "goto" => self.label_named(line).map(Verb::Goto),
             "restart" => Ok(Verb::Restart),
             "poweroff" => Ok(Verb::PowerOff),
+            _ if LATER.iter().any(|later| word.is(later)) => Err(line.later(word)),
             _ => Err(line.unknown(word, "step", &VERBS)),
         }
     }
@@ -428,7 +496,20 @@ impl<'t> Parser<'t> {
             line.keyword("below")?;
             return line.number("a number of restores").map(Verb::IfRestores);
         }
+        if line.take_if("next") {
+            line.keyword("is")?;
+            return self.wish(line).map(Verb::IfNext);
+        }
+        if line.peek().is_some_and(|w| self.disk_names().contains(&w.text)) {
+            let disk = self.disk_named(line)?;
+            line.keyword("is")?;
+            return disk_state(line).map(|s| Verb::IfDisk(disk, s));
+        }
+        if line.peek().is_some_and(|w| !self.partition_names().contains(&w.text)) {
+            line.not_later(&["reset", "any", "all"])?;
+        }
         let partition = self.partition_named(line)?;
+        line.not_later(&["proved", "trial", "reports"])?;
         let word = line.need("`is`, `failures` or `crashes`")?;
         if word.is("is") {
             return state(line).map(|s| Verb::IfState(partition, s));
@@ -442,11 +523,29 @@ impl<'t> Parser<'t> {
         Ok(if failures { Verb::IfFailures(partition, limit) } else { Verb::IfCrashes(partition, limit) })
     }
 
+    /// What stands behind `if next is`.
+    fn wish(&self, line: &mut Line<'_>) -> Parsed<Wish> {
+        let word = line.need("a partition's name, `restore` or `hold`")?;
+        if word.is("restore") {
+            return Ok(Wish::Restore);
+        }
+        if word.is("hold") {
+            return Ok(Wish::Hold);
+        }
+        let names = self.partition_names();
+        let found = names.iter().position(|&n| n == word.text);
+        found.map(|at| Wish::Partition(PartitionIndex(at))).ok_or_else(|| {
+            let words: Vec<&str> = names.into_iter().chain(["restore", "hold"]).collect();
+            line.unknown(&word, "wish", &words)
+        })
+    }
+
     fn heal(&self, line: &mut Line<'_>) -> Parsed<Verb> {
         let partition = self.partition_named(line)?;
         if !line.take_if("from") {
             return Ok(Verb::Heal { partition, from: None });
         }
+        line.not_later(&["others"])?;
         let word = line.peek().unwrap_or(line.here());
         let from = self.partition_named(line)?;
         if from == partition {
@@ -486,7 +585,7 @@ impl<'t> Parser<'t> {
     /// What only the whole file tells.
     #[inline(never)]
     fn whole(&mut self) {
-        if !bstate::Record::fits(self.program.partition_names()) {
+        if !bstate::Record::fits(self.program.recorded_names()) {
             let message = format_args!("bstate.txt's 512 bytes can't hold the state of so many partitions");
             self.add(Diagnostic::new(1, 1, 1, message, format_args!("declare fewer, or give them shorter names")));
         }
@@ -531,7 +630,11 @@ fn label<'t>(line: &mut Line<'t>) -> Option<Word<'t>> {
     let first = line.peek()?;
     let verb = |w: &Word<'_>| VERBS.iter().any(|v| w.is(v));
     let number = first.text.starts_with(|c: char| c.is_ascii_digit());
-    if number || !verb(&first) && line.peek_second().is_some_and(|w| verb(&w)) { line.take() } else { None }
+    if number || !verb(&first) && line.peek_second().is_some_and(|w| verb(&w) || LATER.iter().any(|v| w.is(v))) {
+        line.take()
+    } else {
+        None
+    }
 }
 
 /// A step's words up to `else`, one space apart: as the log shows it.
@@ -549,6 +652,11 @@ fn written(words: &[Word<'_>]) -> String {
     text
 }
 
+/// Whether a word ends a list of files: it begins another part of a `partition` line.
+fn ends_list(word: &Word<'_>) -> bool {
+    PARTITION_WORDS.iter().any(|part| word.is(part)) || word.is("from")
+}
+
 fn version(line: &mut Line<'_>) -> Parsed<()> {
     let word = line.need("the language version, 1,")?;
     if word.text != "1" {
@@ -558,7 +666,67 @@ fn version(line: &mut Line<'_>) -> Parsed<()> {
     line.end()
 }
 
+/// That a name or a label can't be this word.
+fn taken_word(line: &Line<'_>, word: &Word<'_>) -> Box<Diagnostic> {
+    let help = format_args!("choose another name");
+    line.wrong(word, format_args!("`{}` means something else here", word.text), help)
+}
+
+/// A CD's name, in quotes.
+fn cd_name(line: &mut Line<'_>) -> Parsed<String> {
+    let word = line.peek();
+    let name = text(line)?;
+    let fits = (1..=Cd::MAX_NAME).contains(&name.len()) && name.trim_ascii() == name;
+    match word {
+        Some(word) if !fits || name.bytes().any(|b| !(b' '..=b'~').contains(&b)) => {
+            let most = Cd::MAX_NAME;
+            let help = format_args!("use 1 to {most} ASCII characters, without blanks at the ends");
+            Err(line.wrong(&word, format_args!("`{name}` can't be a CD's name"), help))
+        }
+        _ => Ok(name),
+    }
+}
+
+/// `table mbr|gpt`
+fn table(line: &mut Line<'_>) -> Parsed<()> {
+    let word = line.need("`mbr` or `gpt`")?;
+    if word.is("gpt") {
+        let help = format_args!("write `table mbr`, or leave `table` out, which means the same");
+        return Err(line.wrong(&word, format_args!("`table gpt` is not built yet"), help));
+    }
+    if word.is("mbr") { Ok(()) } else { Err(line.unknown(&word, "table", &["mbr", "gpt"])) }
+}
+
+/// What stands behind a `restore`: whether it may destroy good copies, and whether it may lose what no seal covers.
+fn allowed(line: &mut Line<'_>) -> Parsed<(bool, bool)> {
+    let (mut good, mut loss) = (false, false);
+    while line.take_if("allow") {
+        let word = line.need("`good copies` or `losing what is not protected`")?;
+        if word.is("good") && !good {
+            line.keyword("copies")?;
+            good = true;
+        } else if word.is("losing") && !loss {
+            ["what", "is", "not", "protected"].into_iter().try_for_each(|w| line.keyword(w))?;
+            loss = true;
+        } else if word.is("good") || word.is("losing") {
+            let help = format_args!("say it once");
+            return Err(line.wrong(&word, format_args!("`allow {}` stands twice", word.text), help));
+        } else {
+            let help = format_args!("write `allow good copies` or `allow losing what is not protected`");
+            return Err(line.wrong(&word, format_args!("a restore can't allow `{}`", word.text), help));
+        }
+    }
+    Ok((good, loss))
+}
+
+fn disk_state(line: &mut Line<'_>) -> Parsed<DiskState> {
+    let word = line.need("`ours`, `blank`, `foreign` or `unclear`")?;
+    let known = DiskState::ALL.into_iter().find(|(name, _)| word.is(name));
+    known.map(|(_, state)| state).ok_or_else(|| line.unknown(&word, "answer", &DiskState::ALL.map(|(name, _)| name)))
+}
+
 fn state(line: &mut Line<'_>) -> Parsed<State> {
+    line.not_later(&["shipped", "older", "trial"])?;
     let word = line.need("a state")?;
     State::parse(word.text).ok_or_else(|| line.unknown(&word, "state", &["OK", "Clean", "Dirty"]))
 }
@@ -631,7 +799,7 @@ fn file_name(line: &Line<'_>, word: &Word<'_>) -> Parsed<String> {
 /// Words up to the next part of a `partition` line.
 fn file_list(line: &mut Line<'_>, names: bool) -> Parsed<Vec<String>> {
     let mut files = Vec::new();
-    while let Some(word) = line.peek().filter(|w| w.quoted || !PARTITION_WORDS.iter().any(|p| w.is(p))) {
+    while let Some(word) = line.peek().filter(|w| w.quoted || !ends_list(w)) {
         line.take();
         files.push(if names { file_name(line, &word)? } else { word.text.to_string() });
     }

@@ -52,6 +52,58 @@ pub enum MbrCode {
     Any,
 }
 
+/// `cd "NAME" [was "OLD" ...] version N`: what tells one CD from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cd {
+    /// Its name: at most [`Cd::MAX_NAME`] bytes of printable ASCII.
+    pub name: String,
+    /// The names of earlier CDs whose disks are this one's too.
+    pub was: Vec<String>,
+    /// Its version.
+    pub version: u32,
+}
+
+impl Cd {
+    /// The longest name, in bytes: it stands in bstate.txt's record, in the log and in the ISO's volume id.
+    pub const MAX_NAME: usize = 24;
+}
+
+/// What `if D is ...` asks: whose a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskState {
+    /// It is proved to be the declared one.
+    Ours,
+    /// Nothing is on it.
+    Blank,
+    /// It is somebody's.
+    Foreign,
+    /// Nobody can say.
+    Unclear,
+}
+
+impl DiskState {
+    /// Every one, with the word that logic.txt has for it.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("ours", Self::Ours), ("blank", Self::Blank), ("foreign", Self::Foreign), ("unclear", Self::Unclear)];
+
+    /// The word that logic.txt has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, state)| *state == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// What `if next is ...` asks: the operator's wish for one start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// That this partition is booted.
+    Partition(PartitionIndex),
+    /// That the system is restored.
+    Restore,
+    /// That the machine holds.
+    Hold,
+}
+
 /// `disk ...`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
@@ -63,6 +115,8 @@ pub struct Disk {
     pub signature: Option<u32>,
     /// The MBR's boot code.
     pub mbr: MbrCode,
+    /// `adopt`: whether a used disk may be taken.
+    pub adopt: bool,
     /// The line it stands on, from 1.
     pub line: usize,
 }
@@ -119,6 +173,10 @@ pub enum Verb {
     VerifyImages,
     /// `if P is STATE`
     IfState(PartitionIndex, State),
+    /// `if D is ours|blank|foreign|unclear`
+    IfDisk(DiskIndex, DiskState),
+    /// `if next is P|restore|hold`
+    IfNext(Wish),
     /// `if P failures below N`
     IfFailures(PartitionIndex, u32),
     /// `if P crashes below N`
@@ -181,17 +239,27 @@ pub struct Step {
     /// Whether a `restore` says `allow good copies`: that it may destroy a copy which is whole and not Dirty.
     /// Nothing to the loader; without it `knownstate check` refuses a flow in which that can happen.
     pub allows_good: bool,
+    /// Whether a `restore` says `allow losing what is not protected`: that what no seal covers may go with it.
+    /// Nothing to the loader either.
+    pub allows_loss: bool,
 }
 
 /// A checked logic.txt. Every index in it leads somewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
+    pub(super) cd: Option<Cd>,
     pub(super) disks: Vec<Disk>,
     pub(super) partitions: Vec<Partition>,
     pub(super) steps: Vec<Step>,
 }
 
 impl Program {
+    /// What the CD is called, if it has a name.
+    #[must_use]
+    pub const fn cd(&self) -> Option<&Cd> {
+        self.cd.as_ref()
+    }
+
     /// The steps, in order.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
@@ -236,8 +304,27 @@ impl Program {
         self.partition_indexes().filter(move |&p| self.partition(p).disk == disk)
     }
 
-    /// The names of all partitions, as bstate.txt lists them.
+    /// The names of all partitions.
     pub fn partition_names(&self) -> impl Iterator<Item = &str> {
         self.partitions.iter().map(|p| p.name.as_str())
+    }
+
+    /// The names of the partitions that bstate.txt lists: those with an image, and those that a step boots or of
+    /// whose state it speaks.
+    pub fn recorded_names(&self) -> impl Iterator<Item = &str> {
+        let spoken_of = |p| self.steps.iter().any(|step| step.verb.recorded() == Some(p));
+        let listed = move |p: &PartitionIndex| self.partition(*p).image.is_some() || spoken_of(*p);
+        self.partition_indexes().filter(listed).map(|p| self.partition(p).name.as_str())
+    }
+}
+
+impl Verb {
+    /// The partition that it boots, or whose state it sets or asks for; or which somebody may wish to boot.
+    const fn recorded(&self) -> Option<PartitionIndex> {
+        match self {
+            Self::Set(p, _) | Self::IfState(p, _) | Self::IfFailures(p, _) | Self::IfCrashes(p, _) => Some(*p),
+            Self::Boot(p) | Self::IfNext(Wish::Partition(p)) => Some(*p),
+            _ => None,
+        }
     }
 }

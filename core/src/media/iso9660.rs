@@ -70,6 +70,12 @@ impl CdFile {
         Self { extents: (0..bytes.div_ceil(PIECE)).map(piece).collect(), directory: false }
     }
 
+    /// Its first sector; nothing of an empty file.
+    #[must_use]
+    pub(crate) fn first(&self) -> Option<CdSector> {
+        self.extents.first().map(|extent| CdSector(extent.at))
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {

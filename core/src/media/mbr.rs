@@ -37,6 +37,18 @@ impl Entry {
     pub fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind && (self.kind == 0 || (self.start, self.sectors) == (other.start, other.sectors))
     }
+
+    /// The sector behind its last one.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        u64::from(self.start) + u64::from(self.sectors)
+    }
+
+    /// Whether both have a sector in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        u64::from(self.start) < other.end() && u64::from(other.start) < self.end()
+    }
 }
 
 /// What is wrong with an MBR.
@@ -73,39 +85,42 @@ impl fmt::Display for Fault {
     }
 }
 
-/// An MBR that ends in 55AA and whose entries make sense on a disk of its size.
+/// A sector 0 that ends in 55AA. What its entries say is another question: see [`Mbr::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mbr {
     sector: [u8; SECTOR],
 }
 
+/// An entry as it stands in the table, all of its 16 bytes.
+pub type RawEntry = [u8; 16];
+
 impl Mbr {
-    /// Checks a sector 0 by itself: signature, status bytes, extents.
+    /// Takes a sector 0 that ends in 55AA, whatever its entries say.
     ///
     /// # Errors
-    /// The first fault; an MBR with one is as good as none.
-    pub fn parse(sector: &[u8; SECTOR], disk_sectors: u64) -> Result<Self, Fault> {
-        if u16_at(sector, 510) != 0xAA55 {
-            return Err(Fault::NoSignature);
+    /// [`Fault::NoSignature`]; such a sector has no table.
+    pub fn parse(sector: &[u8; SECTOR]) -> Result<Self, Fault> {
+        if u16_at(sector, 510) == 0xAA55 { Ok(Self { sector: *sector }) } else { Err(Fault::NoSignature) }
+    }
+
+    /// Whether every entry makes sense by itself and beside the others on a disk of so many sectors: status
+    /// bytes and extents.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn check(&self, disk_sectors: u64) -> Result<(), Fault> {
+        (0..4).try_for_each(|n| self.check_entry(n, disk_sectors))
+    }
+
+    fn check_entry(&self, n: usize, disk_sectors: u64) -> Result<(), Fault> {
+        if !matches!(u8_at(&self.sector, TABLE + 16 * n), 0 | ACTIVE) {
+            return Err(Fault::Status(n + 1));
         }
-        let mbr = Self { sector: *sector };
-        let entries = mbr.entries();
-        for (n, entry) in entries.iter().enumerate() {
-            if !matches!(u8_at(sector, TABLE + 16 * n), 0 | ACTIVE) {
-                return Err(Fault::Status(n + 1));
-            }
-            let end = u64::from(entry.start) + u64::from(entry.sectors);
-            let inside = entry.start > 0 && entry.sectors > 0 && end <= disk_sectors;
-            let overlaps = |other: &Entry| {
-                other.kind != 0
-                    && u64::from(other.start) < end
-                    && u64::from(entry.start) < u64::from(other.start) + u64::from(other.sectors)
-            };
-            if entry.kind != 0 && (!inside || entries[..n].iter().any(overlaps)) {
-                return Err(Fault::Extent(n + 1));
-            }
-        }
-        Ok(mbr)
+        let entries = self.entries();
+        let Some(entry) = entries.get(n).filter(|entry| entry.kind != 0) else { return Ok(()) };
+        let inside = entry.start > 0 && entry.sectors > 0 && entry.end() <= disk_sectors;
+        let overlaps = entries[..n].iter().any(|other| other.kind != 0 && entry.overlaps(other));
+        if inside && !overlaps { Ok(()) } else { Err(Fault::Extent(n + 1)) }
     }
 
     /// The whole sector.
@@ -134,14 +149,14 @@ impl Mbr {
         u32_at(&self.sector, SIGNATURE)
     }
 
-    /// Whether `map` stands in it, active flags aside.
+    /// Whether every declared entry is in its slot, active flags aside. What is in the other slots is not asked.
     #[must_use]
     pub fn has_map(&self, map: &[Entry; 4]) -> bool {
         self.first_difference(map).is_none()
     }
 
     fn first_difference(&self, map: &[Entry; 4]) -> Option<usize> {
-        self.entries().iter().zip(map).position(|(a, b)| !a.is_same(b))
+        self.entries().iter().zip(map).position(|(there, declared)| declared.kind != 0 && !there.is_same(declared))
     }
 
     /// Which entry is active: 0 to 3.
@@ -158,28 +173,68 @@ impl Mbr {
         }
     }
 
-    /// Compares with what is declared: map, one active flag among it, and, where they are given,
-    /// boot code and disk signature.
+    /// Compares with what is declared: the entries of `map`, one active flag in all, and, where they are given,
+    /// boot code and disk signature. Entries that are not declared are not judged.
     ///
     /// # Errors
     /// The first difference.
     pub fn verify(
         &self,
         map: &[Entry; 4],
+        disk_sectors: u64,
         code: Option<&[u8; CODE_BYTES]>,
         signature: Option<u32>,
     ) -> Result<(), Fault> {
+        for n in (0..4).filter(|&n| map[n].kind != 0) {
+            self.check_entry(n, disk_sectors)?;
+        }
         if let Some(n) = self.first_difference(map) {
             return Err(Fault::Map(n + 1));
         }
         self.active()?;
-        if code.is_some_and(|code| self.sector[..CODE_BYTES] != code[..]) {
+        if code.is_some_and(|code| !self.has_code(code)) {
             return Err(Fault::Code);
         }
         if signature.is_some_and(|signature| self.disk_signature() != signature) {
             return Err(Fault::DiskSignature);
         }
         Ok(())
+    }
+
+    /// Whether it has this boot code.
+    #[must_use]
+    pub fn has_code(&self, code: &[u8; CODE_BYTES]) -> bool {
+        self.sector[..CODE_BYTES] == code[..]
+    }
+
+    /// Entry `n` (0 to 3) as it stands; zeros beyond the fourth.
+    #[must_use]
+    pub fn raw_entry(&self, n: usize) -> RawEntry {
+        self.sector.get(TABLE + 16 * n..TABLE + 16 * (n + 1)).and_then(|raw| raw.try_into().ok()).unwrap_or([0; 16])
+    }
+
+    /// The same with this table, flags and all.
+    #[must_use]
+    pub fn with_table(mut self, entries: &[RawEntry; 4]) -> Self {
+        self.sector[TABLE..TABLE + 64].copy_from_slice(entries.as_flattened());
+        self
+    }
+
+    /// The same with further entries, inactive, each in its slot (0 to 3), or in the first free one where
+    /// that is taken.
+    ///
+    /// # Errors
+    /// Which of them (its slot) has no room.
+    pub fn with_entries(mut self, more: &[(usize, RawEntry)]) -> Result<Self, usize> {
+        for &(slot, raw) in more {
+            let entries = self.entries();
+            let free = |n: &usize| entries.get(*n).is_some_and(|entry| entry.kind == 0);
+            let at = Some(slot).filter(free).or_else(|| (0..4).find(free)).ok_or(slot)?;
+            let at = TABLE + 16 * at;
+            self.sector[at..at + 16].copy_from_slice(&raw);
+            self.sector[at] = 0;
+        }
+        Ok(self)
     }
 
     /// The same with only entry `n` (0 to 3) active.
@@ -211,32 +266,6 @@ impl Mbr {
         sector[510..].copy_from_slice(&[0x55, 0xAA]);
         Self { sector }
     }
-}
-
-/// What a sector 0 says between the beginning and the end of a restore. No boot code, no 55AA, no table.
-const RESTORING: &[u8; 40] = b"Knownstate: restore begun, not finished\n";
-
-/// The sector 0 of a disk that is being restored: bootable by nobody, and known to be ours, since the
-/// table that it will have follows the words. The disk signature stands at its place.
-#[must_use]
-pub fn restoring(mbr: &Mbr) -> [u8; SECTOR] {
-    let mut sector = [0; SECTOR];
-    let (words, rest) = sector.split_at_mut(RESTORING.len());
-    words.copy_from_slice(RESTORING);
-    rest[..64].copy_from_slice(&mbr.sector[TABLE..TABLE + 64]);
-    put_u32(&mut sector, SIGNATURE, mbr.disk_signature());
-    sector
-}
-
-/// The MBR that a restore of this sector 0 was to end with, but for its boot code.
-#[must_use]
-pub fn begun(sector: &[u8; SECTOR], disk_sectors: u64) -> Option<Mbr> {
-    let table = sector.strip_prefix(RESTORING)?.get(..64)?;
-    let mut ahead = [0; SECTOR];
-    ahead[SIGNATURE..SIGNATURE + 4].copy_from_slice(&sector[SIGNATURE..SIGNATURE + 4]);
-    ahead[TABLE..TABLE + 64].copy_from_slice(table);
-    ahead[510..].copy_from_slice(&[0x55, 0xAA]);
-    Mbr::parse(&ahead, disk_sectors).ok()
 }
 
 /// The three CHS bytes of a sector, in the 255 heads and 63 sectors that every BIOS assumes for LBA

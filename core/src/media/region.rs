@@ -5,10 +5,12 @@
 //! [`crate::disks`]). So no code can write elsewhere, however wrong its arithmetic is.
 
 use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::defects::{Defect, seeded};
 use crate::machine::{DiskId, IoError, Machine};
 use crate::media::filesystem::Volume;
+use crate::media::marks::{self, Found, On};
 use crate::units::{Lba, Offset, SECTOR, SectorCount};
 
 /// Whole sectors on their way to a disk. Its fields are private and only a region makes one.
@@ -40,19 +42,31 @@ impl<'a> Write<'a> {
 /// the firmware itself reports is for the machine to retry.)
 const TRIES: usize = 3;
 
-/// Consecutive sectors of one disk that may be written.
+/// What may be written in a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    All,
+    /// The sector of bstate.txt, by [`Region::write_state`].
+    State,
+    /// Nothing: it is only read.
+    Nothing,
+}
+
+/// Consecutive sectors of one disk, and what may be written there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     disk: DiskId,
     first: Lba,
     length: SectorCount,
+    access: Access,
 }
 
 impl Region {
     /// For [`crate::disks`] alone: the caller has found the disk to be the declared one, and the
-    /// sectors to be declared.
-    pub(crate) fn cut(disk: DiskId, first: Lba, length: SectorCount) -> Self {
-        Self { disk, first, length }
+    /// sectors to be declared, or else it gives no access.
+    pub(crate) fn cut(disk: DiskId, first: Lba, length: SectorCount, access: Access) -> Self {
+        Self { disk, first, length, access }
     }
 
     /// How long it is, in 512-byte sectors.
@@ -86,7 +100,7 @@ impl Region {
     /// firmware's word is never taken for it. What differs is written again, [`TRIES`] times in all.
     ///
     /// # Errors
-    /// The machine's, [`IoError::OutOfRange`], or [`IoError::ReadBack`].
+    /// The machine's, [`IoError::OutOfRange`], [`IoError::ReadBack`], or [`IoError::Forbidden`].
     pub fn write(&self, machine: &mut dyn Machine, at: Offset, data: &[u8]) -> Result<(), IoError> {
         self.write_using(machine, at, data, &mut vec![0; data.len()])
     }
@@ -102,6 +116,20 @@ impl Region {
         data: &[u8],
         back: &mut [u8],
     ) -> Result<(), IoError> {
+        if self.access == Access::All { self.put(machine, at, data, back) } else { Err(IoError::Forbidden) }
+    }
+
+    /// Writes the sector of bstate.txt, as [`Region::write`]. That may be written where nothing else may.
+    ///
+    /// # Errors
+    /// As [`Region::write`].
+    pub fn write_state(&self, machine: &mut dyn Machine, at: Offset, sector: &[u8; SECTOR]) -> Result<(), IoError> {
+        let allowed = self.access != Access::Nothing;
+        if allowed { self.put(machine, at, sector, &mut [0; SECTOR]) } else { Err(IoError::Forbidden) }
+    }
+
+    #[inline(never)]
+    fn put(&self, machine: &mut dyn Machine, at: Offset, data: &[u8], back: &mut [u8]) -> Result<(), IoError> {
         let lba = self.place(at, data.len())?;
         let back = back.get_mut(..data.len()).ok_or(IoError::ReadBack)?;
         for _ in 0..TRIES {
@@ -119,6 +147,14 @@ impl Region {
             }
         }
         Err(IoError::ReadBack)
+    }
+
+    /// Marks of somebody's on what is there: the first sector of each, from the region's beginning, and sectors.
+    /// What could not be read yields none.
+    pub(crate) fn marks(&self, machine: &mut dyn Machine) -> Vec<(Offset, u64)> {
+        let marks = marks::look(machine, self.disk, self.first, self.length.0, On::Partition);
+        let place = |found: &Found| Some((Offset(found.at.0.checked_sub(self.first.0)?), found.sectors));
+        marks.found.iter().filter_map(place).collect()
     }
 
     /// The same sectors as something that a filesystem can be looked for on.

@@ -3,13 +3,16 @@
 //! Each range comes from Q if Q's own sectors match P's seal, else from the CD if its image has that very
 //! content. Nothing is written that was not compared with the seal before, so that the power may go at any
 //! moment: the partition is then less damaged than it was.
+//!
+//! Under `protect PATH` the system may have written a file anew without a word. So all ranges are looked at first,
+//! and a file of which one can't be mended, or may have moved, is left as it is ([`Ties`]).
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::defects::{Defect, seeded};
-use crate::logic::{PartitionIndex, Step};
+use crate::logic::{PartitionIndex, Protect, Step};
 use crate::machine::{IoError, Machine};
 use crate::media::boot_sector;
 use crate::media::ext::sign_superblock;
@@ -18,6 +21,7 @@ use crate::media::kind::Kind;
 use crate::media::region::Region;
 use crate::steps::progress::Progress;
 use crate::steps::seal::{Damage, MOST};
+use crate::steps::ties::Ties;
 use crate::steps::{Context, Outcome};
 use crate::table::{Cursor, Entry, Fault, Header, SEALS, Table};
 use crate::units::{Offset, SECTOR};
@@ -50,6 +54,17 @@ impl Healing<'_> {
     }
 }
 
+/// What is done with a range whose content was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// It is written.
+    Whole,
+    /// All of it but the 55AA is written: it is mended again later, and counts then.
+    Unfinished,
+    /// Nothing: the question was whether there is anything to write.
+    Nothing,
+}
+
 /// At most so many of them are told one by one: each costs a look into the seal's names, and a line has an end.
 const TOLD: usize = 3;
 
@@ -62,7 +77,7 @@ impl Context<'_> {
     /// # Errors
     /// The ranges that could not be mended, and why; all others were.
     pub fn heal(&mut self, step: &Step, partition: PartitionIndex, from: Option<PartitionIndex>) -> Outcome {
-        let target = self.standing(partition)?;
+        let target = self.standing(partition, false)?.partition(self.program.partition(partition));
         self.once(step)?;
         // Now, while it can be found: a bstate.txt that an editor has moved is lost with the directory's
         // present form, and what was typed in it must not be.
@@ -72,7 +87,7 @@ impl Context<'_> {
         let table = self.image_of(partition);
         let image = table.as_ref().map(|table| (table, table.entries())).map_err(Clone::clone);
         let (entry, from_sibling, from_cd, failed, failures) = (None, 0, 0, Vec::new(), 0);
-        let partial = false;
+        let partial = matches!(self.program.partition(partition).protect, Protect::Paths(_));
         let mut healing = Healing { target, sibling, image, entry, from_sibling, from_cd, partial, failed, failures };
         let mut damage = match found {
             Some(damage) => damage,
@@ -121,7 +136,8 @@ impl Context<'_> {
             let read = target.read(self.machine, Offset(entry.first), content);
             if read.is_err() || !entry.matches(content) {
                 // All but these sectors is still to come: the boot sector gets no 55AA yet.
-                let _ = self.mend(&entry, healing, entry.first == 0);
+                let put = if entry.first == 0 { Put::Unfinished } else { Put::Whole };
+                let _ = self.mend(&entry, healing, put);
             }
         }
     }
@@ -162,32 +178,23 @@ impl Context<'_> {
         damage: &mut Damage,
         healing: &mut Healing<'_>,
     ) -> Result<(), String> {
-        healing.partial = damage.seal.is_partial(self.machine);
-        let begins = |entry: &&Entry| entry.first == 0;
-        let boot_sector = damage.entries.iter().find(begins).copied();
+        let mut ties = self.ties(step, name, damage, healing)?;
+        let boot_sector = damage.entries.iter().find(|entry| begins(entry)).copied();
         if seeded(Defect::HealBootSectorFirst)
             && let Some(entry) = &boot_sector
         {
-            self.mend_or_note(entry, &damage.seal, healing);
+            self.mend_or_note(entry, &damage.seal, healing, None);
         }
         loop {
-            let bytes = |entries: &[Entry]| entries.iter().map(|e| e.bytes() as u64).sum();
-            let mut progress = Progress::begin(self.machine, step, name, bytes(&damage.entries));
-            for entry in damage.entries.iter().filter(|entry| !begins(entry)) {
-                self.mend_or_note(entry, &damage.seal, healing);
-                progress.advance(self.machine, entry.bytes() as u64);
-            }
+            self.mend_some(step, name, damage, healing, ties.as_mut())?;
             let (true, Some(last)) = (damage.more, damage.entries.last().copied()) else { break };
-            let left = (damage.seal.header.sectors.0 - last.end()) * SECTOR as u64;
-            let mut progress = Progress::begin(self.machine, step, name, left);
-            (damage.entries, damage.more) =
-                self.differing(&healing.target, &damage.seal, last.end(), MOST, &mut progress)?;
+            (damage.entries, damage.more) = self.damage_behind(step, name, &damage.seal, &healing.target, &last)?;
         }
         // Last, so that a power cut leaves nothing bootable that was not so before and is mended in part; nor does
         // a range that can't be mended.
         let Some(entry) = &boot_sector else { return Ok(()) };
         if healing.failures == 0 || self.is_bootable(&healing.target) {
-            self.mend_or_note(entry, &damage.seal, healing);
+            self.mend_or_note(entry, &damage.seal, healing, None);
         } else {
             healing.fail(|| "boot sector: not while the rest is damaged".to_string());
         }
@@ -200,12 +207,106 @@ impl Context<'_> {
         target.read(self.machine, Offset(0), &mut sector).is_ok() && boot_sector::fault(&sector).is_none()
     }
 
-    fn mend_or_note(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>) {
-        let mended = match healing.partial && self.may_have_moved(entry, seal, &healing.target) {
-            false => self.mend(entry, healing, false),
-            true => Err("it may stand elsewhere now, and something else there".to_string()),
+    /// What differs behind the last range that was remembered, and whether there may be still more.
+    fn damage_behind(
+        &mut self,
+        step: &Step,
+        name: &str,
+        seal: &Table,
+        target: &Region,
+        last: &Entry,
+    ) -> Result<(Vec<Entry>, bool), String> {
+        let left = (seal.header.sectors.0 - last.end()) * SECTOR as u64;
+        let mut progress = Progress::begin(self.machine, step, name, left);
+        self.differing(target, seal, last.end(), MOST, &mut progress)
+    }
+
+    /// Under `protect PATH`: looks at all that differs, and finds out which files must not be touched. Nothing is
+    /// written. Nothing where each range is on its own.
+    #[inline(never)]
+    fn ties(
+        &mut self,
+        step: &Step,
+        name: &str,
+        damage: &Damage,
+        healing: &mut Healing<'_>,
+    ) -> Result<Option<Ties>, String> {
+        let partial = damage.seal.is_partial(self.machine);
+        if healing.partial || partial {
+            // They say what is protected, and whose a range is, which is all that keeps files whole.
+            damage.seal.check_names(self.machine)?;
+        }
+        healing.partial = partial;
+        if !partial {
+            return Ok(None);
+        }
+        let mut ties = Ties::new();
+        self.tie_some(&damage.entries, &damage.seal, healing, &mut ties)?;
+        let (mut last, mut more) = (damage.entries.last().copied(), damage.more);
+        while let (true, Some(before)) = (more, last) {
+            let (entries, others) = self.damage_behind(step, name, &damage.seal, &healing.target, &before)?;
+            self.tie_some(&entries, &damage.seal, healing, &mut ties)?;
+            (last, more) = (entries.last().copied(), others);
+        }
+        Ok(Some(ties))
+    }
+
+    fn tie_some(
+        &mut self,
+        entries: &[Entry],
+        seal: &Table,
+        healing: &mut Healing<'_>,
+        ties: &mut Ties,
+    ) -> Result<(), String> {
+        let refused: Vec<bool> = entries.iter().map(|entry| self.refusal(entry, seal, healing).is_some()).collect();
+        ties.add(self.machine, seal, entries, &refused)
+    }
+
+    /// Why a range can't be mended, as far as that is known without writing.
+    fn refusal(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>) -> Option<String> {
+        if healing.partial && self.may_have_moved(entry, seal, &healing.target) {
+            return Some("it may stand elsewhere now, and something else there".to_string());
+        }
+        self.mend(entry, healing, Put::Nothing).err()
+    }
+
+    /// Mends the ranges that are remembered, but for the one with the boot sector.
+    ///
+    /// # Errors
+    /// That it can't be told whose they are.
+    #[inline(never)]
+    fn mend_some(
+        &mut self,
+        step: &Step,
+        name: &str,
+        damage: &Damage,
+        healing: &mut Healing<'_>,
+        ties: Option<&mut Ties>,
+    ) -> Result<(), String> {
+        let refused = ties.map(|ties| ties.refused(self.machine, &damage.seal, &damage.entries)).transpose()?;
+        let bytes = damage.entries.iter().map(|e| e.bytes() as u64).sum();
+        let mut progress = Progress::begin(self.machine, step, name, bytes);
+        for (n, entry) in damage.entries.iter().enumerate().filter(|(_, entry)| !begins(entry)) {
+            let refused = refused.as_ref().and_then(|refused| refused.get(n).copied()).flatten();
+            self.mend_or_note(entry, &damage.seal, healing, refused);
+            progress.advance(self.machine, entry.bytes() as u64);
+        }
+        Ok(())
+    }
+
+    /// Mends a range. `refused`: what was found out about the files in it, while nothing was written yet; nothing
+    /// where it is no file's.
+    fn mend_or_note(&mut self, entry: &Entry, seal: &Table, healing: &mut Healing<'_>, refused: Option<bool>) {
+        let why = match refused {
+            Some(false) => None,
+            Some(true) => {
+                let why = self.refusal(entry, seal, healing);
+                why.or_else(|| Some("not while the rest of a file in it can't be mended".to_string()))
+            }
+            None if healing.partial => self.refusal(entry, seal, healing),
+            None => None,
         };
-        let Err(why) = mended else { return };
+        let Err(why) = why.map_or_else(|| self.mend(entry, healing, Put::Whole), Err) else { return };
         healing.fail(|| format!("{}: {why}", self.describe(seal, entry)));
     }
 
@@ -224,22 +325,22 @@ impl Context<'_> {
             })
     }
 
-    /// One that is left `unfinished` is mended again later, and counts then.
-    fn mend(&mut self, entry: &Entry, healing: &mut Healing<'_>, unfinished: bool) -> Result<(), String> {
+    /// Finds a range's content, and does with it what `put` says.
+    fn mend(&mut self, entry: &Entry, healing: &mut Healing<'_>, put: Put) -> Result<(), String> {
         let mut why = Vec::new();
         if let Some((name, sibling)) = &healing.sibling {
             let sibling = sibling.as_ref().map_err(Clone::clone);
-            match sibling.and_then(|sibling| self.mend_from_sibling(entry, sibling, &healing.target, unfinished)) {
+            match sibling.and_then(|sibling| self.mend_from_sibling(entry, sibling, &healing.target, put)) {
                 Ok(()) => {
-                    healing.from_sibling += usize::from(!unfinished);
+                    healing.from_sibling += usize::from(put == Put::Whole);
                     return Ok(());
                 }
                 Err(trouble) => why.push(format!("{name}: {trouble}")),
             }
         }
-        match self.mend_from_cd(entry, healing, unfinished) {
+        match self.mend_from_cd(entry, healing, put) {
             Ok(()) => {
-                healing.from_cd += usize::from(!unfinished);
+                healing.from_cd += usize::from(put == Put::Whole);
                 return Ok(());
             }
             Err(trouble) => why.push(trouble),
@@ -247,13 +348,7 @@ impl Context<'_> {
         Err(why.join(", "))
     }
 
-    fn mend_from_sibling(
-        &mut self,
-        entry: &Entry,
-        sibling: &Region,
-        target: &Region,
-        unfinished: bool,
-    ) -> Result<(), String> {
+    fn mend_from_sibling(&mut self, entry: &Entry, sibling: &Region, target: &Region, how: Put) -> Result<(), String> {
         let (input, output) = self.buffers.both();
         let (Some(content), Some(copy)) = (input.get_mut(..entry.bytes()), output.get_mut(..entry.bytes())) else {
             return Err("no memory".to_string());
@@ -263,10 +358,10 @@ impl Context<'_> {
         if !entry.matches(copy) && !seeded(Defect::SiblingTrusted) {
             return Err("differs as well".to_string());
         }
-        put(self.machine, target, entry, content, copy, unfinished).map_err(|e| e.to_string())
+        put(self.machine, target, entry, content, copy, how).map_err(|e| e.to_string())
     }
 
-    fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>, unfinished: bool) -> Result<(), String> {
+    fn mend_from_cd(&mut self, entry: &Entry, healing: &mut Healing<'_>, how: Put) -> Result<(), String> {
         let (image, cursor) = healing.image.as_mut().map_err(|why| why.clone())?;
         // Both are in the order of the disk, so one pass over the image's table is enough for all but the
         // boot sector.
@@ -283,8 +378,8 @@ impl Context<'_> {
             return Err("the CD's image is not what was sealed".to_string());
         };
         let (content, back) = self.buffers.chunk(self.machine, image, &wanted)?;
-        let written = put(self.machine, &healing.target, entry, content, back, unfinished).map_err(|e| e.to_string());
-        if unfinished || entry.kind == Kind::ExtSuperblockEnd {
+        let written = put(self.machine, &healing.target, entry, content, back, how).map_err(|e| e.to_string());
+        if how == Put::Unfinished || entry.kind == Kind::ExtSuperblockEnd {
             self.buffers.forget();
         }
         written
@@ -348,19 +443,29 @@ fn next_protected(entries: &mut Cursor<'_>, machine: &mut dyn Machine) -> Result
     }
 }
 
-/// Writes a range that is what the seal says; without the 55AA where it is `unfinished`.
+/// Whether a range is the one with the boot sector.
+fn begins(entry: &Entry) -> bool {
+    entry.first == 0
+}
+
+/// Writes a range that is what the seal says, as far as `how` says.
 fn put(
     machine: &mut dyn Machine,
     target: &Region,
     entry: &Entry,
     content: &mut [u8],
     back: &mut [u8],
-    unfinished: bool,
+    how: Put,
 ) -> Result<(), IoError> {
+    if how == Put::Nothing {
+        return Ok(());
+    }
     if matches!(entry.kind, Kind::ExtSuperblock | Kind::ExtSuperblockEnd) {
         fit_superblock(machine, target, entry, content)?;
     }
-    if unfinished && let Some(signature) = content.get_mut(510..SECTOR) {
+    if how == Put::Unfinished
+        && let Some(signature) = content.get_mut(510..SECTOR)
+    {
         signature.fill(0);
     }
     // What follows the boot sector comes before it, for the reason that it comes last of all.

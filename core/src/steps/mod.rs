@@ -3,22 +3,24 @@
 
 pub mod activate;
 pub mod boot;
+pub mod disk;
 pub mod heal;
 pub mod images;
 pub mod progress;
 pub mod restore;
 pub mod seal;
 pub mod state;
+pub(crate) mod ties;
 pub mod verify;
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::disks::{self, Claim};
+use crate::disks::{self, Chosen, Claim, Known, Scope, Search};
 use crate::event::Event;
-use crate::logic::{DiskIndex, MbrCode, PartitionIndex, Program, Step};
+use crate::logic::{DiskIndex, PartitionIndex, Program, Step};
 use crate::machine::Machine;
 use crate::media::iso9660::Iso;
 use crate::media::mbr::CODE_BYTES;
@@ -27,8 +29,7 @@ use crate::steps::seal::Damage;
 use crate::steps::state::States;
 use crate::table::unpack::Buffers;
 
-/// Where the CD keeps the standard boot code.
-pub const STANDARD_MBR: &str = "mbr.bin";
+pub use disks::STANDARD_MBR;
 
 /// What a step came to: done, with a remark that may be empty, or failed, with the reason.
 pub type Outcome = Result<String, String>;
@@ -43,6 +44,10 @@ pub struct Context<'m> {
     pub program: &'m Program,
     /// The disks found so far.
     claims: Vec<Option<Claim>>,
+    /// What was looked at on the way.
+    known: Known,
+    /// What was told of disks, each once.
+    remarks: Vec<String>,
     /// bstate.txt, once it was needed.
     pub(crate) states: Option<States>,
     /// The last failure of any step.
@@ -67,6 +72,8 @@ impl<'m> Context<'m> {
             cd,
             program,
             claims,
+            known: Known::default(),
+            remarks: Vec::new(),
             states: None,
             trouble: String::new(),
             buffers,
@@ -82,32 +89,70 @@ impl<'m> Context<'m> {
         self.machine.tell(&Event::Outcome { label, step, failed: outcome.is_err(), reason });
     }
 
-    /// The declared disk.
+    /// The declared disk, which is provably ours.
     ///
     /// # Errors
-    /// Why it can't be told, or must not be written.
+    /// Why there is none.
     pub fn claim(&mut self, disk: DiskIndex) -> Result<Claim, String> {
-        if let Some((_, claim)) = self.program.disk_indexes().zip(&self.claims).find(|&(d, _)| d == disk)
-            && let Some(claim) = claim
-        {
-            return Ok(*claim);
+        match self.claims.get(disk.number()) {
+            Some(Some(claim)) => Ok(claim.clone()),
+            _ => self.claim_anew(disk),
         }
-        self.claim_anew(disk)
     }
 
-    /// The same, looked for again: what is about to be destroyed has to be the right disk now, not
-    /// some seconds ago.
+    /// The same, looked for again: what is about to be changed has to be the right disk now, not some seconds ago.
     ///
     /// # Errors
     /// As [`Context::claim`].
     pub fn claim_anew(&mut self, disk: DiskIndex) -> Result<Claim, String> {
         self.machine.forget();
-        let claim = disks::find(self.machine, self.program, disk)?;
-        let mut slots = self.program.disk_indexes().zip(&mut self.claims);
-        if let Some((_, slot)) = slots.find(|(d, _)| *d == disk) {
-            *slot = Some(claim);
-        }
+        let chosen = self.search(|search| search.find(disk))?;
+        self.take(disk, chosen)
+    }
+
+    /// The disk that a restore may write: it may be blank, or adopted, as well.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn claim_to_restore(&mut self, disk: DiskIndex) -> Result<Claim, String> {
+        self.machine.forget();
+        let Chosen { claim, remark } = self.search(|search| search.find_to_restore(disk))?;
+        self.remark(disk, remark);
         Ok(claim)
+    }
+
+    /// Remembers which disk is the declared one; nothing where that has to be found out again.
+    pub(crate) fn remember_claim(&mut self, disk: DiskIndex, claim: Option<Claim>) {
+        if let Some(slot) = self.claims.get_mut(disk.number()) {
+            *slot = claim;
+        }
+    }
+
+    fn take(&mut self, disk: DiskIndex, chosen: Chosen) -> Result<Claim, String> {
+        self.remark(disk, chosen.remark);
+        self.remember_claim(disk, Some(chosen.claim.clone()));
+        Ok(chosen.claim)
+    }
+
+    /// Tells what is not as usual about a disk, once.
+    fn remark(&mut self, disk: DiskIndex, remark: String) {
+        if !remark.is_empty() && !self.remarks.contains(&remark) {
+            let step = format!("disk {}", self.program.disk(disk).name);
+            self.tell("-", &step, &Ok(remark.clone()));
+            self.remarks.push(remark);
+        }
+    }
+
+    /// The disks whose table was found whole.
+    pub(crate) fn whole_claims(&self) -> Vec<Claim> {
+        let whole = self.claims.iter().flatten().filter(|claim| claim.is_whole() && claim.scope() == Scope::All);
+        whole.cloned().collect()
+    }
+
+    /// Looks for disks.
+    pub(crate) fn search<T>(&mut self, look: impl FnOnce(&mut Search<'_>) -> T) -> T {
+        let Self { machine, cd, program, known, .. } = self;
+        look(&mut Search { machine: *machine, cd: Some(cd), program, known })
     }
 
     /// A declared partition's sectors.
@@ -154,12 +199,7 @@ impl<'m> Context<'m> {
     /// # Errors
     /// When the CD's file can't be read or is too short.
     pub fn mbr_code(&mut self, disk: DiskIndex) -> Result<[u8; CODE_BYTES], String> {
-        let path = match &self.program.disk(disk).mbr {
-            MbrCode::File(file) => format!("images/{file}"),
-            MbrCode::Standard | MbrCode::Any => STANDARD_MBR.to_string(),
-        };
-        let file = self.cd.read_file(self.machine, &path, 4096).map_err(|e| e.to_string())?;
-        file.first_chunk().copied().ok_or_else(|| format!("{path} has fewer than {CODE_BYTES} bytes"))
+        disks::boot_code(self.machine, &self.cd, self.program, disk)
     }
 }
 

@@ -1,11 +1,12 @@
 //! `restore P`, `restore D`: partitions are rewritten from the CD.
 //!
 //! The order is what makes a power cut harmless. Before anything is destroyed, every copy of
-//! bstate.txt says that a restore has begun. Then the partition table is cleared (`restore D`), and
+//! bstate.txt says that a restore has begun. Then a note takes the partition table's place (`restore D`), and
 //! each partition's boot sector loses its 55AA (both), so that nothing half written can be booted. Then
 //! come the images, whose own bstate.txt is replaced on the way by the running record, so that the
 //! number of restores is not lost. When all is written, bstate.txt says OK; only then comes
-//! 55AA, so that no copy is ever bootable and remembered as failing; and the MBR last.
+//! 55AA, so that no copy is ever bootable and remembered as failing; and the MBR last, but for the second place
+//! of the note, which is cleared after it.
 //!
 //! An image is read and unpacked once, whatever the number of partitions that get it. Each pack is
 //! compared with its hash before anything of it is written, and whatever was written is read back.
@@ -19,13 +20,15 @@ use crate::bstate::{self, Record, State};
 use crate::defects::{Defect, seeded};
 use crate::disks::Claim;
 use crate::logic::{DiskIndex, PartitionIndex, Step};
-use crate::media::mbr::{self, Mbr};
+use crate::machine::{IoError, Machine};
+use crate::media::mbr::Mbr;
+use crate::media::note::Note;
 use crate::media::region::Region;
 use crate::steps::images::{Image, names};
 use crate::steps::progress::Progress;
 use crate::steps::{Context, Outcome, name_of};
 use crate::table::Entry;
-use crate::units::{Offset, SECTOR};
+use crate::units::{Offset, SECTOR, SectorCount};
 
 /// One partition that is being rewritten.
 struct Target {
@@ -45,25 +48,32 @@ impl Context<'_> {
     /// # Errors
     /// What could not be read or written, or is damaged on the CD.
     pub fn restore_disk(&mut self, step: &Step, disk: DiskIndex) -> Outcome {
-        let claim = self.claim_anew(disk)?;
+        let claim = self.claim_to_restore(disk)?;
         let partitions: Vec<PartitionIndex> = self.program.partitions_on(disk).collect();
         let partitions: Vec<PartitionIndex> =
             partitions.into_iter().filter(|&p| self.program.partition(p).image.is_some()).collect();
         self.once(step)?;
+        self.check_ways(disk, &claim)?;
         let images = self.images(&partitions)?;
         let mbr = self.new_mbr(disk, &claim)?;
-        let before = self.announce(step, &partitions);
+        let before = self.announce(step, &partitions, true);
         if seeded(Defect::MbrFirst) {
             self.write_mbr(&claim, &mbr)?;
-            return self.restore(step, &images, &partitions);
+            return self.restore(step, &images, &claim);
         }
-        if let Err(why) = self.clear_table(&claim, &mbr) {
+        let note = self.note(&mbr);
+        if let Err(why) = self.leave_note(&claim, &note) {
             // Nothing was destroyed yet, so nothing is to be remembered of it.
             self.take_back(before);
             return Err(why);
         }
-        let remark = self.restore(step, &images, &partitions)?;
-        self.write_mbr(&claim, &mbr).map(|_| remark)
+        // From now on the note proves it to be ours.
+        let claim = claim.begun(note);
+        self.remember_claim(disk, Some(claim.clone()));
+        let remark = self.restore(step, &images, &claim)?;
+        self.write_mbr(&claim, &mbr)?;
+        self.clear_second_place(&claim);
+        Ok(remark)
     }
 
     /// `restore P`
@@ -71,50 +81,41 @@ impl Context<'_> {
     /// # Errors
     /// What could not be read or written, or is damaged on the CD.
     pub fn restore_partition(&mut self, step: &Step, partition: PartitionIndex) -> Outcome {
-        if let Err(why) = self.standing(partition)
-            && !self.is_begun(partition)
-        {
-            return Err(why);
-        }
+        let claim = self.standing(partition, true)?;
         self.once(step)?;
         let images = self.images(&[partition])?;
-        self.announce(step, &[partition]);
-        self.restore(step, &images, &[partition])
+        self.announce(step, &[partition], false);
+        self.restore(step, &images, &claim)
     }
 
-    /// A partition that the disk's table holds as it is declared, looked for again.
-    pub(crate) fn standing(&mut self, partition: PartitionIndex) -> Result<Region, String> {
+    /// The disk of a partition that its table holds as it is declared, looked for again. With `begun`, the note of a
+    /// `restore D` that did not get to its end will do as well: where that is another partition's fault, this one can
+    /// still be restored.
+    pub(crate) fn standing(&mut self, partition: PartitionIndex, begun: bool) -> Result<Claim, String> {
         let declared = self.program.partition(partition);
         let claim = self.claim_anew(declared.disk)?;
-        if !self.read_mbr(&claim)?.has_map(&self.program.map(declared.disk)) {
-            return Err(format!("the MBR does not hold {} as declared", declared.name));
+        claim.check_way(declared)?;
+        let map = self.program.map(declared.disk);
+        if begun && claim.note().is_some_and(|note| note.mbr.has_map(&map)) || self.read_mbr(&claim)?.has_map(&map) {
+            return Ok(claim);
         }
-        Ok(claim.partition(declared))
-    }
-
-    /// Whether sector 0 has word of a `restore D` that did not get to its end, for a table that holds the
-    /// partition as declared: where that is another partition's fault, this one can still be restored.
-    fn is_begun(&mut self, partition: PartitionIndex) -> bool {
-        let declared = self.program.partition(partition);
-        let Ok(claim) = self.claim(declared.disk) else { return false };
-        let mut sector = [0; SECTOR];
-        claim.mbr().read(self.machine, Offset(0), &mut sector).is_ok()
-            && mbr::begun(&sector, claim.sectors()).is_some_and(|mbr| mbr.has_map(&self.program.map(declared.disk)))
+        Err(format!("the MBR does not hold {} as declared", declared.name))
     }
 
     /// The part of both that needs no table.
     #[inline(never)]
-    fn restore(&mut self, step: &Step, images: &[Image], partitions: &[PartitionIndex]) -> Outcome {
+    fn restore(&mut self, step: &Step, images: &[Image], claim: &Claim) -> Outcome {
         self.forget_damage();
+        let partitions: Vec<PartitionIndex> = images.iter().flat_map(|i| i.partitions.iter().copied()).collect();
         let homeless = images.iter().all(|image| image.table.header.state.is_none());
         if seeded(Defect::StateFirst) {
-            let _ = self.settle(partitions, homeless);
+            let _ = self.settle(&partitions, homeless);
         }
-        let written = self.write_images(step, images)?;
+        let written = self.write_images(step, images, claim)?;
         if seeded(Defect::BootSectorBeforeState) {
             self.write_boot_sectors(&written)?;
         }
-        let remark = self.settle(partitions, homeless)?;
+        let remark = self.settle(&partitions, homeless)?;
         self.write_boot_sectors(&written)?;
         Ok(remark)
     }
@@ -141,15 +142,12 @@ impl Context<'_> {
     /// Says in bstate.txt that a restore has begun, wherever that can still be written (on a blank disk it
     /// can't, and that stops nobody); what stood there before.
     #[inline(never)]
-    fn announce(&mut self, step: &Step, partitions: &[PartitionIndex]) -> Option<Record> {
+    fn announce(&mut self, step: &Step, partitions: &[PartitionIndex], whole_disk: bool) -> Option<Record> {
         self.load_states();
         let why = format!("{} restore begun, not finished", name_of(step));
         let states = self.states.as_mut()?;
         let before = states.known.then(|| states.record.clone());
         states.known = true;
-        if !seeded(Defect::RestoreNotCounted) {
-            states.record.restores = states.record.restores.saturating_add(1).min(bstate::MAX_COUNT);
-        }
         for &partition in partitions {
             let name = &self.program.partition(partition).name;
             if let Some(recorded) = states.record.get_mut(name) {
@@ -157,33 +155,125 @@ impl Context<'_> {
                 recorded.why.clone_from(&why);
             }
         }
+        if !seeded(Defect::RestoreNotCounted) {
+            self.count_restore();
+        }
+        if whole_disk {
+            self.begin_set();
+        }
         self.write_back(false);
         before
     }
 
     fn take_back(&mut self, before: Option<Record>) {
+        let remembered = self.machine.remembered_restores();
+        self.machine.remember_restores(remembered.saturating_sub(1));
         if let (Some(states), Some(before)) = (&mut self.states, before) {
             states.record = Record { sequence: states.record.sequence, ..before };
             self.write_back(false);
         }
     }
 
-    /// Makes the disk unbootable, and leaves word of what is going on: see [`mbr::restoring`]. As sector 0
-    /// is never blank while the rest is written, firmware that drops high bits of a sector number is
-    /// caught by finding it elsewhere.
+    /// What a restore says of itself while it is at work.
+    fn note(&self, mbr: &Mbr) -> Note {
+        let cd = self.program.cd().map(|cd| cd.name.clone()).unwrap_or_default();
+        Note { mbr: *mbr, cd, set: self.states.as_ref().and_then(|states| states.record.set) }
+    }
+
+    /// Makes the disk unbootable, and leaves word of what is going on: first in the second place, then, when old
+    /// marks before the first partition are gone, in sector 0. As sector 0 is never blank while the rest is written,
+    /// firmware that drops high bits of a sector number is caught by finding it elsewhere.
     #[inline(never)]
-    fn clear_table(&mut self, claim: &Claim, mbr: &Mbr) -> Result<(), String> {
+    fn leave_note(&mut self, claim: &Claim, note: &Note) -> Result<(), String> {
         if seeded(Defect::TableKept) {
             return Ok(());
         }
-        claim
-            .mbr()
-            .write(self.machine, Offset(0), &mbr::restoring(mbr))
-            .map_err(|e| format!("partition table not cleared: {e}"))
+        let sector = note.to_sector();
+        if let Some(place) = claim.second_place() {
+            // One place is better than none.
+            let written = place.write(self.machine, Offset(0), &sector);
+            self.tell_failure("leave a second note", written);
+        }
+        self.clear_gaps(claim, true);
+        if let Err(error) = claim.mbr().write(self.machine, Offset(0), &sector) {
+            self.clear_second_place(claim);
+            return Err(format!("partition table not cleared: {error}"));
+        }
+        self.clear_gaps(claim, false);
+        Ok(())
+    }
+
+    /// Clears old marks between the partitions: whoever looks at the disk later would take it for another's.
+    fn clear_gaps(&mut self, claim: &Claim, before: bool) {
+        for region in claim.gap_marks(before) {
+            let cleared = clear(self.machine, &region, Offset(0), region.length());
+            self.tell_failure("clear an old mark", cleared);
+        }
+    }
+
+    /// What is no reason to stop is told all the same.
+    fn tell_failure(&mut self, what: &str, done: Result<(), IoError>) {
+        if let Err(error) = done {
+            self.tell("-", what, &Err(error.to_string()));
+        }
+    }
+
+    /// Takes the second note back. What is left there by a power cut does no harm while the table is whole, and is
+    /// cleared by the next start.
+    pub(crate) fn clear_second_place(&mut self, claim: &Claim) {
+        let Some(place) = claim.second_place() else { return };
+        let mut sector = [0; SECTOR];
+        if place.read(self.machine, Offset(0), &mut sector).is_ok() && Note::is_begun(&sector) {
+            let cleared = clear(self.machine, &place, Offset(0), place.length());
+            self.tell_failure("clear the second note", cleared);
+        }
+    }
+
+    /// Clears what is left of a finished restore's note, where a power cut came between the MBR and that: whatever the
+    /// disk becomes later, it is not to be taken for ours because of it.
+    #[inline(never)]
+    pub(crate) fn settle_notes(&mut self) {
+        for claim in self.whole_claims() {
+            self.clear_second_place(&claim);
+        }
+    }
+
+    /// Clears old marks in a partition's place that the image leaves free: the superblock of a RAID at its end would
+    /// hide it from the system.
+    #[inline(never)]
+    fn clear_marks(&mut self, image: &Image, region: &Region) -> Result<(), String> {
+        for _ in 0..MARK_ROUNDS {
+            let mut cleared = false;
+            for (at, sectors) in region.marks(self.machine) {
+                if !self.describes(image, at.0, sectors)? {
+                    let done = clear(self.machine, region, at, SectorCount(sectors));
+                    cleared |= done.is_ok();
+                    self.tell_failure("clear an old mark", done);
+                }
+            }
+            if !cleared {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an image describes any of these sectors.
+    fn describes(&mut self, image: &Image, at: u64, sectors: u64) -> Result<bool, String> {
+        let mut entries = image.table.entries();
+        while let Some(entry) = entries.next(self.machine)? {
+            if entry.first >= at.saturating_add(sectors) {
+                break;
+            }
+            if at < entry.end() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     #[inline(never)]
-    fn write_images(&mut self, step: &Step, images: &[Image]) -> Result<Vec<Written>, String> {
+    fn write_images(&mut self, step: &Step, images: &[Image], claim: &Claim) -> Result<Vec<Written>, String> {
         let writes = |i: &Image| i.table.header.described * SECTOR as u64 * i.partitions.len() as u64;
         let names = names(self, images);
         let mut progress = Progress::begin(self.machine, step, &names, images.iter().map(writes).sum());
@@ -191,10 +281,13 @@ impl Context<'_> {
         for image in images {
             let mut targets = Vec::new();
             for &partition in &image.partitions {
-                let name = self.program.partition(partition).name.clone();
-                targets.push(Target { name, region: self.region(partition)? });
+                let declared = self.program.partition(partition);
+                targets.push(Target { name: declared.name.clone(), region: claim.partition(declared) });
             }
             let boot_sector = self.write_image(image, &targets, &mut progress)?;
+            for target in &targets {
+                self.clear_marks(image, &target.region)?;
+            }
             written.push(Written { targets, boot_sector });
         }
         Ok(written)
@@ -278,6 +371,14 @@ impl Context<'_> {
             written => written,
         }
     }
+}
+
+/// As often a partition is looked through for old marks: one may have hidden another.
+const MARK_ROUNDS: usize = 3;
+
+/// Writes zeros.
+fn clear(machine: &mut dyn Machine, region: &Region, at: Offset, sectors: SectorCount) -> Result<(), IoError> {
+    (0..sectors.0).try_for_each(|n| region.write(machine, Offset(at.0.saturating_add(n)), &[0; SECTOR]))
 }
 
 /// Whether `entry` follows `run` on the disk and in the same pack.

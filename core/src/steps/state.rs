@@ -8,10 +8,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::bstate::{self, BEFORE, Parsed, Record, State};
+use crate::bstate::{self, Found, Next, Parsed, Record, State};
 use crate::defects::{Defect, seeded};
-use crate::event::Event;
-use crate::logic::{PartitionIndex, Program, Step, Verb};
+use crate::event::{Event, printable};
+use crate::logic::{PartitionIndex, Program, Step, Verb, Wish};
 use crate::media::filesystem::Filesystem;
 use crate::media::region::Region;
 use crate::steps::{Context, Outcome, name_of};
@@ -25,6 +25,10 @@ pub(crate) struct States {
     copies: Vec<Copy>,
     /// Whether a copy differs from the record.
     stale: bool,
+    /// Whether the hand-off that this run ends in is counted already.
+    counted: bool,
+    /// Whether the last write came to any copy.
+    written: bool,
 }
 
 /// A copy whose sector can be found.
@@ -36,7 +40,35 @@ struct Copy {
     settled: bool,
 }
 
+/// Why copies can't be read: partitions, and the reason that they share.
+#[derive(Default)]
+struct Troubles(Vec<(String, String)>);
+
+impl Troubles {
+    fn add(&mut self, name: &str, why: String) {
+        match self.0.iter_mut().find(|(_, reason)| *reason == why) {
+            Some((names, _)) => names.extend([", ", name]),
+            None => self.0.push((name.to_string(), why)),
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let each: Vec<String> = self.0.iter().map(|(names, why)| format!("{names}: {why}")).collect();
+        each.join("; ")
+    }
+}
+
 impl States {
+    /// A hand-off to the partition named `name` follows; this run has one.
+    fn note_hand_off(&mut self, name: &str) {
+        if self.counted {
+            self.record.booting = name.to_string();
+        } else {
+            self.record.hand_off(name);
+            self.counted = true;
+        }
+    }
+
     #[inline(never)]
     fn write(&mut self, context: &mut Context<'_>) -> Outcome {
         self.record.sequence = self.record.sequence.saturating_add(1);
@@ -46,14 +78,15 @@ impl States {
         let sector = self.record.to_sector();
         let mut failed = Vec::new();
         for copy in &self.copies {
-            if let Err(error) = copy.region.write(context.machine, copy.at, &sector) {
+            if let Err(error) = copy.region.write_state(context.machine, copy.at, &sector) {
                 failed.push(format!("{}: {error}", copy.name));
             }
             if seeded(Defect::OneCopyIsEnough) {
                 break;
             }
         }
-        if failed.len() == self.copies.len() {
+        self.written = failed.len() < self.copies.len();
+        if !self.written {
             failed.insert(0, "no copy of bstate.txt could be written".to_string());
             return Err(failed.join("; "));
         }
@@ -94,14 +127,20 @@ impl Context<'_> {
             let sequence = states.record.sequence.max(old.record.sequence);
             (states.record, states.known) = (Record { sequence, ..old.record }, true);
         }
+        if let Some(states) = &mut self.states {
+            states.counted |= old.counted;
+        }
     }
 
     #[inline(never)]
     fn read_states(&mut self) -> States {
         let mut copies = Vec::new();
-        let mut parsed = Vec::new();
-        let mut troubles: Vec<String> = Vec::new();
-        for partition in self.program.partition_indexes() {
+        let mut found: Vec<Found<'_>> = Vec::new();
+        let mut troubles = Troubles::default();
+        let program = self.program;
+        let names: Vec<&str> = program.recorded_names().collect();
+        // A partition that no restore writes is a data partition, and never written.
+        for partition in self.program.partition_indexes().filter(|&p| program.partition(p).image.is_some()) {
             let read = self.find_copy(partition).and_then(|copy| {
                 let parsed = self.read_copy(&copy);
                 // A place that is not certain is written only if a record stands there.
@@ -110,27 +149,29 @@ impl Context<'_> {
                 }
                 parsed
             });
+            let declared = program.partition(partition);
             match read {
-                Ok(copy) => parsed.push(copy),
-                Err(why) => {
-                    let declared = self.program.partition(partition);
-                    // A partition that no restore writes may be a data partition, without a bstate.txt.
-                    if declared.image.is_some() {
-                        troubles.push(format!("{}: {why}", declared.name));
+                Ok(copy) => {
+                    let strange = copy.not_understood(&names);
+                    if !strange.is_empty() {
+                        troubles.add(&declared.name, format!("not understood: {}", printable(&strange.join(", "))));
                     }
+                    let home = program.partitions_on(declared.disk).map(|p| program.partition(p).name.as_str());
+                    found.push(Found { copy, home: home.collect() });
                 }
+                Err(why) => troubles.add(&declared.name, why),
             }
         }
-        if !troubles.is_empty() {
-            let (failed, reason) = (parsed.is_empty(), troubles.join("; "));
+        if !troubles.0.is_empty() {
+            let (failed, reason) = (found.is_empty(), troubles.in_words());
             self.machine.tell(&Event::Outcome { label: "-", step: "read bstate.txt", failed, reason: &reason });
         }
-        let merged = Record::merge(&parsed, self.program.partition_names());
+        let merged = Record::merge_found(&found, names.iter().copied());
         let known = merged.is_some();
-        let record = merged.unwrap_or_else(|| unknown(self.program.partition_names()));
-        let current = |copy: &Parsed| matches!(copy, Parsed::Valid(r) if *r == record);
-        let stale = known && !(parsed.len() == copies.len() && parsed.iter().all(current));
-        States { record, known, copies, stale }
+        let record = merged.unwrap_or_else(|| unknown(names.into_iter()));
+        let current = |found: &Found<'_>| matches!(&found.copy, Parsed::Valid(r) if *r == record);
+        let stale = known && !(found.len() == copies.len() && found.iter().all(current));
+        States { record, known, copies, stale, counted: false, written: false }
     }
 
     fn read_copy(&mut self, copy: &Copy) -> Result<Parsed, String> {
@@ -237,17 +278,62 @@ impl Context<'_> {
         below(self.counted(partition)?.crashes, limit)
     }
 
-    /// `if restores below N`
+    /// `if restores below N`: in bstate.txt or in memory, whichever has counted more.
     ///
     /// # Errors
-    /// The number of restores. Where no copy is readable there is nothing that counted them, and the
-    /// answer is yes: a blank disk has to be restored.
+    /// The number of restores. Where no copy is readable and memory tells of none, there is nothing that counted
+    /// them, and the answer is yes: a blank disk has to be restored.
     pub fn if_restores(&mut self, limit: u32) -> Outcome {
+        let remembered = self.machine.remembered_restores();
         match self.record() {
-            Ok(record) => below(record.restores, limit),
+            Ok(record) => below(record.restores.max(remembered), limit),
+            Err(_) if remembered > 0 => below(remembered, limit),
             Err(_) if limit > 0 => Ok("no copy of bstate.txt tells of any".to_string()),
             Err(why) => Err(why),
         }
+    }
+
+    /// Counts a restore, in the record and in memory.
+    pub(crate) fn count_restore(&mut self) {
+        let remembered = self.machine.remembered_restores();
+        let Some(states) = &mut self.states else { return };
+        let times = states.record.restores.max(remembered).saturating_add(1).min(bstate::MAX_COUNT);
+        states.record.restores = times;
+        self.machine.remember_restores(times);
+    }
+
+    /// A whole disk is about to be restored: see [`Record::begin_set`].
+    pub(crate) fn begin_set(&mut self) {
+        let set = self.machine.random();
+        let cd = self.program.cd().map(|cd| cd.name.as_str()).unwrap_or_default();
+        self.load_states();
+        if let Some(states) = &mut self.states {
+            states.record.begin_set(set, cd);
+        }
+    }
+
+    /// `if next is P|restore|hold`. The wish is taken off every copy before it is followed, so that it is
+    /// followed once.
+    ///
+    /// # Errors
+    /// What is wished for, if anything; that no copy is readable; or on which the wish stays.
+    #[inline(never)]
+    pub fn if_next(&mut self, wish: &Wish) -> Outcome {
+        let wish = match wish {
+            Wish::Partition(partition) => Next::Partition(self.program.partition(*partition).name.clone()),
+            Wish::Restore => Next::Restore,
+            Wish::Hold => Next::Hold,
+        };
+        match self.record()?.next.as_ref() {
+            None => return Err("nothing is wished for".to_string()),
+            Some(next) if *next != wish => return Err(format!("it is {next}")),
+            Some(_) => {}
+        }
+        if let Some(states) = &mut self.states {
+            states.record.next = None;
+        }
+        let written = self.write_states()?;
+        if written.is_empty() { Ok(written) } else { Err(format!("it can't be removed everywhere: {written}")) }
     }
 
     /// `set P STATE`, at place `at` of the flow.
@@ -262,11 +348,9 @@ impl Context<'_> {
         let finding = self.finding(partition).map(ToString::to_string);
         let set = || self.program.steps().get(at).map(|s| format!("{} set {state}", name_of(s))).unwrap_or_default();
         let why = match (boot, &finding) {
-            (Some(boot), finding) => {
+            (Some(boot), _) => {
                 let boot = if boot.label == "-" { &boot.text } else { &format!("{} boot", boot.label) };
-                // What was found and then mended is told as well: a disk that goes bad shows itself so.
-                let before = finding.as_ref().map(|found| format!("{BEFORE}{found}")).unwrap_or_default();
-                format!("{boot} begun, not confirmed{before}")
+                format!("{boot} begun, not confirmed")
             }
             (None, Some(finding)) => finding.clone(),
             (None, None) => set(),
@@ -274,14 +358,16 @@ impl Context<'_> {
         if let Some(states) = &mut self.states {
             states.known = true;
             if boot.is_some() {
-                states.record.booting.clone_from(name);
+                states.note_hand_off(name);
             }
             apply(&mut states.record, name, state, &why, boot.is_some());
-            // What was found now is newer than what made it Dirty.
-            if let (State::Dirty, None, Some(found), Some(recorded)) =
-                (state, boot, &finding, states.record.get_mut(name))
-            {
-                recorded.why.clone_from(found);
+            if let (State::Dirty, Some(found), Some(recorded)) = (state, &finding, states.record.get_mut(name)) {
+                match boot {
+                    // What was found and then mended is told as well: a disk that goes bad shows itself so.
+                    Some(_) => recorded.before = printable(found),
+                    // What was found now is newer than what made it Dirty.
+                    None => recorded.why.clone_from(found),
+                }
             }
         }
         if seeded(Defect::DirtyNotWritten) && boot.is_some() {
@@ -290,17 +376,22 @@ impl Context<'_> {
         self.write_states()
     }
 
-    /// Notes which partition the hand-off goes to, where no `set` did so.
+    /// Notes which partition the hand-off goes to, where no `set` did so. What memory has of restores is not
+    /// needed any more once bstate.txt tells of the hand-off.
     pub(crate) fn note_booting(&mut self, partition: PartitionIndex) -> Outcome {
         let name = &self.program.partition(partition).name;
         self.load_states();
-        match &mut self.states {
-            Some(states) if states.known && states.record.booting != *name => {
-                states.record.booting.clone_from(name);
-                self.write_states()
-            }
-            _ => Ok(String::new()),
+        let Some(states) = self.states.as_mut().filter(|states| states.known) else { return Ok(String::new()) };
+        let outcome = if states.counted && states.record.booting == *name {
+            Ok(String::new())
+        } else {
+            states.note_hand_off(name);
+            self.write_states()
+        };
+        if self.states.as_ref().is_some_and(|states| states.written) {
+            self.machine.remember_restores(0);
         }
+        outcome
     }
 }
 
@@ -328,11 +419,10 @@ fn apply(record: &mut Record, name: &str, state: State, why: &str, before_boot: 
         if state > partition.state {
             partition.why = why.to_string();
         }
-        if state == State::Ok {
-            (partition.failures, partition.crashes) = (0, 0);
-            partition.why.clear();
-        }
         partition.state = state;
+        if state == State::Ok {
+            partition.clear();
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
+use alloc::vec::Vec;
 
-use crate::disks::{Claim, default_signature};
+use crate::disks::{Claim, Scope, default_signature};
 use crate::logic::{DiskIndex, MbrCode, PartitionIndex, Step};
 use crate::media::boot_sector;
 use crate::media::filesystem::{Filesystem, FsError};
@@ -21,7 +22,7 @@ impl Context<'_> {
     pub(crate) fn read_mbr(&mut self, claim: &Claim) -> Result<Mbr, String> {
         let mut sector = [0; SECTOR];
         claim.mbr().read(self.machine, Offset(0), &mut sector).map_err(|e| format!("MBR unreadable: {e}"))?;
-        Mbr::parse(&sector, claim.sectors()).map_err(|fault| fault.to_string())
+        Mbr::parse(&sector).map_err(|fault| fault.to_string())
     }
 
     /// `verify mbr of D`
@@ -36,7 +37,8 @@ impl Context<'_> {
             MbrCode::Any => None,
             _ => Some(self.mbr_code(disk)?),
         };
-        mbr.verify(&self.program.map(disk), code.as_ref(), declared.signature).map_err(|f| f.to_string())?;
+        let map = self.program.map(disk);
+        mbr.verify(&map, claim.sectors(), code.as_ref(), declared.signature).map_err(|f| f.to_string())?;
         Ok(String::new())
     }
 
@@ -113,27 +115,17 @@ impl Context<'_> {
         Err(format!("not as sealed: {place}{count}"))
     }
 
-    /// `repair mbr of D`: writes signature, map and boot code back, if the partitions are where they should
-    /// be. One that is whole proves it; the others may be damaged, which is not the MBR's fault.
+    /// `repair mbr of D`: writes map and boot code back, and the signature where it is lost. That the disk is ours is
+    /// proof enough; where a restore was not finished, a partition has to be whole as well.
     ///
     /// # Errors
-    /// What is wrong with each of them, or why the MBR could not be written.
+    /// Why the disk is not ours, what is in the way, what of the restore is not finished, or why the MBR could not be
+    /// written.
     pub fn repair_mbr(&mut self, disk: DiskIndex) -> Outcome {
         let claim = self.claim_anew(disk)?;
-        let mut missing = vec!["no partition is where it should be".to_string()];
-        for partition in self.program.partitions_on(disk) {
-            let declared = self.program.partition(partition);
-            let region = claim.partition(declared);
-            match self.basics(partition, &region) {
-                Ok(_) => {
-                    missing.clear();
-                    break;
-                }
-                Err(why) => missing.push(format!("{}: {why}", declared.name)),
-            }
-        }
-        if !missing.is_empty() {
-            return Err(missing.join("; "));
+        self.check_ways(disk, &claim)?;
+        if claim.note().is_some() {
+            self.check_any(disk, &claim)?;
         }
         let old = self.read_mbr(&claim).ok();
         let new = self.new_mbr(disk, &claim)?;
@@ -142,18 +134,40 @@ impl Context<'_> {
         self.write_mbr(&claim, &new)
     }
 
-    /// The MBR as declared. The disk signature is the declared one, else the one that stands on the
-    /// disk even if all else there is gone (Windows knows its disks by it), else one of our own.
+    /// That no entry that has to be kept is in any declared partition's way.
+    pub(crate) fn check_ways(&self, disk: DiskIndex, claim: &Claim) -> Result<(), String> {
+        self.program.partitions_on(disk).try_for_each(|p| claim.check_way(self.program.partition(p)))
+    }
+
+    /// That one of a disk's partitions is whole.
+    fn check_any(&mut self, disk: DiskIndex, claim: &Claim) -> Result<(), String> {
+        let mut missing = vec!["a restore was begun and not finished".to_string()];
+        for partition in self.program.partitions_on(disk) {
+            let declared = self.program.partition(partition);
+            match self.basics(partition, &claim.partition(declared)) {
+                Ok(_) => return Ok(()),
+                Err(why) => missing.push(format!("{}: {why}", declared.name)),
+            }
+        }
+        Err(missing.join("; "))
+    }
+
+    /// The MBR as declared, with every entry that has to be kept. The disk signature is the declared one, else the
+    /// one that stands on a disk of ours even if all else there is gone (Windows knows its disks by it), else one of
+    /// our own.
     pub(crate) fn new_mbr(&mut self, disk: DiskIndex, claim: &Claim) -> Result<Mbr, String> {
         let declared = self.program.disk(disk);
         let code = self.mbr_code(disk)?;
         let mut old = [0; SECTOR];
         let present = match claim.mbr().read(self.machine, Offset(0), &mut old) {
-            Ok(()) => crate::bytes::u32_at(&old, 440),
-            Err(_) => 0,
+            Ok(()) if claim.scope() == Scope::All => crate::bytes::u32_at(&old, 440),
+            _ => 0,
         };
         let kept = if present == 0 { default_signature(declared) } else { present };
-        Ok(Mbr::new(&self.program.map(disk), &code, declared.signature.unwrap_or(kept)))
+        let mbr = Mbr::new(&self.program.map(disk), &code, declared.signature.unwrap_or(kept));
+        let entries: Vec<_> = claim.kept().iter().filter_map(|kept| Some((kept.slot?, kept.raw))).collect();
+        mbr.with_entries(&entries)
+            .map_err(|slot| format!("the table has no room for entry {}, which is kept", slot + 1))
     }
 
     pub(crate) fn write_mbr(&mut self, claim: &Claim, mbr: &Mbr) -> Outcome {

@@ -143,11 +143,29 @@ impl Table {
         owners
     }
 
+    /// Gives the names of what stands in each of these ranges, which are in the order of the disk: a range's number
+    /// and a name, in no order, until `each` has seen enough.
+    ///
+    /// # Errors
+    /// That the names can't be read.
+    pub fn owners_of_each(
+        &self,
+        machine: &mut dyn Machine,
+        entries: &[Entry],
+        each: &mut dyn FnMut(usize, &str) -> bool,
+    ) -> Result<(), String> {
+        self.each_line(machine, &mut |from, behind, name| {
+            let first = entries.partition_point(|entry| entry.end() <= from);
+            let within = entries.iter().enumerate().skip(first).take_while(|(_, entry)| entry.first < behind);
+            within.map(|(number, _)| number).all(|number| each(number, name))
+        })
+    }
+
     /// Where all stands that has this name, in the order of the disk: first sectors, and those behind the last. Of
     /// a file in too many pieces for [`crate::media::filesystem::Filesystem::extents`], not all.
     pub fn pieces_of(&self, machine: &mut dyn Machine, wanted: &str) -> Vec<(u64, u64)> {
         let mut pieces: Vec<(u64, u64)> = Vec::new();
-        self.each_line(machine, &mut |from, behind, name| {
+        let _ = self.each_line(machine, &mut |from, behind, name| {
             match pieces.last_mut() {
                 _ if name != wanted => {}
                 Some(last) if last.1 == from => last.1 = behind,
@@ -160,19 +178,22 @@ impl Table {
 
     /// Gives the names of what stands in sectors `first` up to `end`, until `each` has seen enough.
     fn each_owner(&self, machine: &mut dyn Machine, first: u64, end: u64, each: &mut dyn FnMut(&str) -> bool) {
-        self.each_line(machine, &mut |from, behind, name| {
+        let _ = self.each_line(machine, &mut |from, behind, name| {
             let is_within = from < end && first < behind;
             (!is_within || each(name)) && from < end
         });
     }
 
     /// Gives the names' lines one by one, first sector, the one behind the last, and name, until `each` has seen
-    /// enough or they can't be read.
+    /// enough.
+    ///
+    /// # Errors
+    /// That they can't be read.
     #[inline(never)]
-    fn each_line(&self, machine: &mut dyn Machine, each: &mut dyn FnMut(u64, u64, &str) -> bool) {
+    fn each_line(&self, machine: &mut dyn Machine, each: &mut dyn FnMut(u64, u64, &str) -> bool) -> Result<(), String> {
         let mut line = |line: &str| names::parse(line).is_none_or(|(from, behind, name)| each(from, behind, name));
         let mut rest = Vec::new();
-        let _ = self.each_piece(machine, self.header.names_at, |piece| {
+        self.each_piece(machine, self.header.names_at, |piece| {
             rest.extend_from_slice(piece);
             // The last one may go on in the next piece; one without an end is none.
             let ended = rest.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
@@ -180,7 +201,7 @@ impl Table {
             let more = lines.all(|bytes| core::str::from_utf8(bytes).map_or(true, &mut line));
             rest.drain(..ended);
             more && rest.len() <= WINDOW
-        });
+        })
     }
 
     /// Whether it protects some files only, so that nothing in it says where they stand now.

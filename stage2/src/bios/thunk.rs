@@ -5,7 +5,7 @@ use super::regs::Regs;
 use crate::console;
 use crate::cpu::{self, EXCEPTION_TABLE};
 use crate::memory::{
-    BOOT_SECTOR, LAST_STACK_TOP, PACKED, PAGES, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_TOP, STAGE2, TASKS, peek,
+    BOOT_SECTOR, LAST_STACK_TOP, PAGES, REAL_STACK_LIMIT, REAL_STACK_TOP, STACK_TOP, STAGE2, TASKS, peek,
 };
 use crate::pages;
 use crate::panic::{self, die};
@@ -14,12 +14,6 @@ use core::arch::global_asm;
 use x86_64::registers::control::Cr0Flags;
 use x86_64::registers::rflags::RFlags;
 use x86_64::structures::gdt::DescriptorFlags;
-
-/// No packed stage2 is longer: loader.bin's limit, of which stage1 is a part.
-const PACKED_BYTES: usize = crate::stage1::LOADER_MAX_BYTES;
-
-// The packed stage2 is moved clear of where it is unpacked to, and of the stack.
-const _: () = assert!(PACKED >= STACK_TOP && STAGE2 as usize + PACKED_BYTES <= PACKED as usize);
 
 /// The interrupt flag.
 const INTERRUPTS: u32 = RFlags::INTERRUPT_FLAG.bits() as u32;
@@ -41,8 +35,6 @@ global_asm!(
     real_stack_top = const REAL_STACK_TOP,
     stack_top = const STACK_TOP,
     boot_sector = const BOOT_SECTOR,
-    packed = const PACKED,
-    packed_bytes = const PACKED_BYTES,
     pages = const PAGES,
     last_stack_top = const LAST_STACK_TOP,
     cr0_pg = const Cr0Flags::PAGING.bits() as u32,

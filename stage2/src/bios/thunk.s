@@ -35,7 +35,6 @@ s2_begin:
     mov %eax, %gs
     mov %eax, %ss
     mov ${stack_top}, %esp
-    call s2_unpack
     mov $stage2_bss, %edi
     mov $stage2_bss_end, %ecx
     sub %edi, %ecx
@@ -47,83 +46,6 @@ s2_begin:
     # main does not return
 1:  hlt
     jmp 1b
-
-# Everything after this section came packed (format: linker/pack.rs, by which build.rs packed it): moves it
-# out of the way and unpacks it to its place. stage1 has checked the sum, so this trusts what it reads.
-#
-# ESI reads, EDI writes. The common case, a short match behind few literals, stands first and falls through:
-# there are 14,000 of them, and everybody waits for this.
-s2_unpack:
-    mov $stage2_body, %esi
-    mov ${packed}, %edi
-    mov ${packed_bytes} / 4, %ecx
-    rep movsl
-    mov ${packed}, %esi
-    mov $stage2_body, %edi
-    xor %eax, %eax
-1:  lodsb                               # the token, in a cleared EAX
-    mov %eax, %ecx
-    shr $4, %ecx
-    and $7, %ecx
-    cmp $7, %ecx
-    je 6f
-    rep movsb
-2:  movzbl (%esi), %ebx                 # how far back the match is
-    lea 1(%esi), %edx
-    test %al, %al
-    js 5f
-3:  mov %edi, %esi
-    sub %ebx, %esi
-    and $15, %eax
-    lea 3(%eax), %ecx
-    cmp $18, %ecx
-    je 7f
-4:  rep movsb                           # byte by byte: a match may overlap what it makes
-    mov %edx, %esi
-    jmp 1b
-5:  mov 1(%esi), %bh
-    inc %edx
-    jmp 3b
-6:  movzbl (%esi), %ebx                 # many literals
-    inc %esi
-    add %ebx, %ecx
-    cmp $255, %ebx
-    je 6b
-    mov %ecx, %edx
-    shr $2, %ecx
-    rep movsl
-    mov %edx, %ecx
-    and $3, %ecx
-    rep movsb
-    cmp $stage2_body_end, %edi          # the last sequence has no match
-    jb 2b
-    mov $stage2_body, %edi              # calls get their distances back: see linker/pack.rs
-    mov $stage2_body_end - 4, %ecx
-    sub %edi, %ecx
-    mov $0xE8, %al
-8:  repne scasb
-    jne 9f
-    mov %edi, %edx
-    sub $stage2_body + 1, %edx
-    sub %edx, (%edi)
-    add $4, %edi
-    sub $4, %ecx
-    ja 8b
-9:  ret
-7:  movzbl (%edx), %eax                 # a long match
-    inc %edx
-    add %eax, %ecx
-    cmp $255, %eax
-    je 7b
-    xor %eax, %eax
-    cmp $4, %ebx
-    jb 4b
-    mov %ecx, %ebx
-    shr $2, %ecx
-    rep movsl
-    mov %ebx, %ecx
-    and $3, %ecx
-    jmp 4b
 
 # Switches to real mode and goes on at \label, with DS = CS, SS:ESP the real-mode stack. EBX, ESI, EDI
 # and EBP must have been saved. Pages and protection end in one write, as they begin in one: emulators forget

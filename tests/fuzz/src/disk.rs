@@ -104,11 +104,11 @@ pub fn seal(data: &[u8]) {
 /// The seal's file begins with the partition, and lies in pieces of so many sectors with gaps of one, or in one.
 pub fn seal_on(machine: &mut Fuzzed<'_>, piece: u64, bytes: u64) {
     let logic = format!(
-        "logic 1\ndisk d sectors {}\npartition P1 on d start 1 sectors {SEAL_SECTORS} type 0c\nrestart\n",
+        "logic 1\ndisk d sectors {}\npartition P1 on d start 2 sectors {SEAL_SECTORS} type 0c\nrestart\n",
         machine.sectors
     );
     let program = logic::parse(&logic).unwrap_or_else(|d| panic!("{d:?}"));
-    // The partition's sectors are shifted by one, so that an input counts from the seal's beginning.
+    // The partition's sectors are shifted by two, so that an input counts from the seal's beginning.
     let mut shifted = Shifted(machine);
     let claim = disks::find(&mut shifted, &program, program.disk_indexes().next().expect("one disk"));
     let Ok(claim) = claim else { return };
@@ -167,7 +167,7 @@ fn make_right(disk: &mut Sparse<SECTOR>) {
     }
 }
 
-/// The same machine with one more sector in front of its disk.
+/// The same machine with two more sectors in front of its disk: no partition starts earlier.
 struct Shifted<'m, 'b>(&'m mut Fuzzed<'b>);
 
 impl Machine for Shifted<'_, '_> {
@@ -176,7 +176,7 @@ impl Machine for Shifted<'_, '_> {
     }
 
     fn read_disk(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError> {
-        match at.0.checked_sub(1) {
+        match at.0.checked_sub(2) {
             // What stands in front of the partition, and the search for other people's marks.
             None => {
                 into.fill(0);

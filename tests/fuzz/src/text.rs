@@ -33,7 +33,7 @@ pub fn bstate(data: &[u8]) {
     assert_eq!(Some(&merged), Record::merge(&turned, names).as_ref(), "the order of {copies:?} matters");
     // What is written is what is read, and then nothing is left to be merged.
     comes_back(&merged);
-    if fits(&merged) {
+    if fits(&merged) && is_whole(&merged) {
         let read = Record::parse(&merged.to_sector()).expect("a record comes back");
         let again = Record::merge(&[read.clone(), read.clone()], names).expect("two copies");
         assert_eq!(&again, read.record(), "merging what was merged changes it");
@@ -41,13 +41,31 @@ pub fn bstate(data: &[u8]) {
     changes(merged, names[0]);
 }
 
-/// Whether nothing in it has to be cut but reasons.
+/// Whether nothing in it has to be cut but what may be.
 fn fits(record: &Record) -> bool {
+    let longest = record.partitions.iter().map(|p| p.name.len()).max().unwrap_or(0);
+    let wish = record.next.as_ref().map_or(0, |next| next.to_string().len());
     Record::fits(record.partitions.iter().map(|p| p.name.as_str()))
-        && record.booting.len() <= record.partitions.iter().map(|p| p.name.len()).max().unwrap_or(0)
+        && record.booting.len() <= longest
+        && wish <= longest.max("restore".len())
 }
 
-/// What is written of a record is the record, its reasons cut where they are too long.
+/// Whether all of it comes back but ends of texts.
+fn is_whole(record: &Record) -> bool {
+    let bare = |record: &Record| {
+        let mut bare = record.clone();
+        for partition in &mut bare.partitions {
+            (partition.why, partition.before) = Default::default();
+            (partition.failures, partition.crashes) =
+                (partition.failures.min(MAX_COUNT), partition.crashes.min(MAX_COUNT));
+        }
+        bare.restores = bare.restores.min(MAX_COUNT);
+        bare
+    };
+    Record::parse(&record.to_sector()).is_ok_and(|read| bare(read.record()) == bare(record))
+}
+
+/// What is written of a record is the record, its texts cut where they are too long.
 fn comes_back(record: &Record) {
     let sector = record.to_sector();
     assert_eq!(sector[SECTOR - 1], b'\n', "the sector's end");
@@ -59,6 +77,9 @@ fn comes_back(record: &Record) {
         other => panic!("{record:?} came back as {other:?}"),
     };
     assert_eq!((read.sequence, &read.booting), (record.sequence, &record.booting));
+    assert_eq!((read.set, &read.cd, read.boots), (record.set, &record.cd, record.boots));
+    assert_eq!(read.next, record.next);
+    assert!(record.unknown.starts_with(&read.unknown), "{:?} of {:?}", read.unknown, record.unknown);
     assert_eq!(read.restores, record.restores.min(MAX_COUNT));
     assert_eq!(read.partitions.len(), record.partitions.len());
     for (read, given) in read.partitions.iter().zip(&record.partitions) {
@@ -67,6 +88,10 @@ fn comes_back(record: &Record) {
         assert_eq!(read.crashes, given.crashes.min(MAX_COUNT));
         let why = knownstate_core::event::printable(&given.why);
         assert!(why.trim_ascii().starts_with(&read.why), "`{}` of `{why}`", read.why);
+        let before = knownstate_core::event::printable(&given.before);
+        assert!(before.trim_ascii().starts_with(&read.before), "`{}` of `{before}`", read.before);
+        assert!([0, given.proved].contains(&read.proved) && [0, given.slice].contains(&read.slice), "{read:?}");
+        assert!(read.trial.is_none() || read.trial == given.trial, "{read:?} of {given:?}");
     }
     assert_eq!(read.to_sector(), sector, "what was read is written otherwise");
 }
@@ -162,5 +187,5 @@ fn program_is_sound(program: &logic::Program) {
         );
         assert!(places.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{places:?} overlap");
     }
-    assert!(Record::fits(program.partition_names()), "the names do not fit bstate.txt");
+    assert!(Record::fits(program.recorded_names()), "the names do not fit bstate.txt");
 }

@@ -1,0 +1,362 @@
+//! Which of several disks, and which of several declarations.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::bstate::{self, Record};
+use crate::disks::claim::{Claim, Scope};
+use crate::disks::look::{Look, Standing};
+use crate::disks::{Chosen, Search, default_signature, fits, never};
+use crate::logic::{DiskIndex, DiskState};
+use crate::machine::{DiskId, DiskInfo};
+use crate::media::boot_sector;
+use crate::media::filesystem::Filesystem;
+use crate::media::region::{Access, Region};
+use crate::units::{Offset, SECTOR};
+
+/// A disk and what it is to the declaration that is asked for.
+struct Candidate {
+    id: DiskId,
+    info: DiskInfo,
+    look: Look,
+    /// Whether it is as much another declaration's.
+    contested: Option<DiskIndex>,
+}
+
+impl Candidate {
+    fn named(&self) -> String {
+        format!("drive {:02X}", self.info.drive)
+    }
+}
+
+impl Search<'_> {
+    /// Finds the declared disk, for every step but `restore D`.
+    ///
+    /// # Errors
+    /// Why there is none, in words for the log.
+    pub fn find(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
+        let candidates = self.candidates(wanted);
+        match self.ours_of(wanted, &candidates)? {
+            Some(chosen) if chosen.claim.scope() == Scope::Restore => {
+                let drive = chosen.claim.drive();
+                Err(format!("drive {drive:02X} is ours with another layout, which only a restore of the disk replaces"))
+            }
+            Some(chosen) => Ok(chosen),
+            None => Err(self.refusal(wanted, &candidates)),
+        }
+    }
+
+    /// Finds the disk that `restore D` may write: ours, else blank, else one that may be adopted.
+    ///
+    /// # Errors
+    /// Why there is none, in words for the log.
+    pub fn find_to_restore(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
+        let candidates = self.candidates(wanted);
+        if let Some(chosen) = self.ours_of(wanted, &candidates)? {
+            return match chosen.claim.scope() {
+                Scope::All | Scope::Restore => Ok(chosen),
+                Scope::State | Scope::Nothing => Err(chosen.remark),
+            };
+        }
+        let blank: Vec<&Candidate> = candidates.iter().filter(|c| c.look.standing == Standing::Blank).collect();
+        match blank.as_slice() {
+            [one] if one.contested.is_none() => return Ok(self.chosen(wanted, one, Scope::Restore)),
+            [one] => return Err(self.contest(wanted, one)),
+            [] => {}
+            several => {
+                let drives: Vec<String> = several.iter().map(|c| format!("{:02X}", c.info.drive)).collect();
+                let name = &self.program.disk(wanted).name;
+                return Err(format!(
+                    "{} blank disks could be {name}: drives {}; leave one of them, or provision it",
+                    drives.len(),
+                    drives.join(", ")
+                ));
+            }
+        }
+        self.adopted(wanted, &candidates)
+    }
+
+    /// What the best of all candidates is.
+    pub fn state(&mut self, wanted: DiskIndex) -> Option<DiskState> {
+        let candidates = self.candidates(wanted);
+        let is = |wanted: fn(&Standing) -> bool| candidates.iter().any(|c| wanted(&c.look.standing));
+        if is(|s| matches!(s, Standing::Ours { .. })) {
+            Some(DiskState::Ours)
+        } else if is(|s| *s == Standing::Blank) {
+            Some(DiskState::Blank)
+        } else if is(|s| matches!(s, Standing::Foreign(_))) {
+            Some(DiskState::Foreign)
+        } else if is(|s| matches!(s, Standing::Unclear { .. })) {
+            Some(DiskState::Unclear)
+        } else {
+            None
+        }
+    }
+
+    /// Every disk that no other declaration has, and what it is. Where the table of one proves it to be ours, no
+    /// other is looked at.
+    #[inline(never)]
+    fn candidates(&mut self, wanted: DiskIndex) -> Vec<Candidate> {
+        let all: Vec<(DiskId, DiskInfo)> =
+            self.machine.disks().into_iter().enumerate().map(|(n, info)| (DiskId(n), info)).collect();
+        let mut quick = Vec::new();
+        let mut rest = Vec::new();
+        for &(id, info) in &all {
+            if let Some(look) = never(&info) {
+                rest.push(Candidate { id, info, look, contested: None });
+                continue;
+            }
+            let looks = self.quick_looks(id, &info);
+            match self.goes_to(id, &info, &looks.iter().map(|(disk, _)| *disk).collect::<Vec<_>>(), wanted) {
+                Goes::Here(contested) => {
+                    let look = looks.into_iter().find(|(disk, _)| *disk == wanted).map(|(_, look)| look);
+                    quick.extend(look.map(|look| Candidate { id, info, look, contested }));
+                }
+                Goes::Elsewhere(disk) => {
+                    let name = &self.program.disk(disk).name;
+                    rest.push(Candidate { id, info, look: Look::never(&format!("is disk {name}")), contested: None });
+                }
+                Goes::Nowhere => rest.push(Candidate { id, info, look: Look::never(""), contested: None }),
+            }
+        }
+        if !quick.is_empty() {
+            return quick;
+        }
+        let lacking = self.lacking(&all, wanted);
+        for candidate in &mut rest {
+            if candidate.look.standing != Standing::Never(String::new()) {
+                continue;
+            }
+            candidate.look = self.whole_once(candidate.id, &candidate.info, wanted);
+            let kind = core::mem::discriminant(&candidate.look.standing);
+            if !matches!(candidate.look.standing, Standing::Ours { .. } | Standing::Blank) {
+                continue;
+            }
+            let mut claimants = alloc::vec![wanted];
+            for &other in &lacking {
+                let standing = self.whole_once(candidate.id, &candidate.info, other).standing;
+                claimants.extend((core::mem::discriminant(&standing) == kind).then_some(other));
+            }
+            match self.goes_to(candidate.id, &candidate.info, &claimants, wanted) {
+                Goes::Here(contested) => candidate.contested = contested,
+                Goes::Elsewhere(disk) => {
+                    candidate.look = Look::never(&format!("is disk {}", self.program.disk(disk).name));
+                }
+                Goes::Nowhere => {}
+            }
+        }
+        rest
+    }
+
+    /// The declarations to which a disk's table proves it.
+    fn quick_looks(&mut self, id: DiskId, info: &DiskInfo) -> Vec<(DiskIndex, Look)> {
+        let disks: Vec<DiskIndex> = self.program.disk_indexes().collect();
+        disks.into_iter().filter_map(|disk| self.quick(id, info, disk).map(|look| (disk, look))).collect()
+    }
+
+    /// The other declarations to which no table proves a disk.
+    fn lacking(&mut self, all: &[(DiskId, DiskInfo)], wanted: DiskIndex) -> Vec<DiskIndex> {
+        let others: Vec<DiskIndex> = self.program.disk_indexes().filter(|&disk| disk != wanted).collect();
+        let has = |search: &mut Self, other: DiskIndex| {
+            all.iter().any(|(id, info)| never(info).is_none() && search.quick(*id, info, other).is_some())
+        };
+        others.into_iter().filter(|&other| !has(self, other)).collect()
+    }
+
+    /// Which of the declarations that a disk could be it goes to: to the one whose signature it has, then to the one
+    /// whose size it has.
+    fn goes_to(&mut self, id: DiskId, info: &DiskInfo, claimants: &[DiskIndex], wanted: DiskIndex) -> Goes {
+        let signature = self.signature_of(id).unwrap_or(0);
+        let has_signature = |disk: &DiskIndex| {
+            let disk = self.program.disk(*disk);
+            signature != 0 && disk.signature.unwrap_or(default_signature(disk)) == signature
+        };
+        let has_size = |disk: &DiskIndex| fits(self.program.disk(*disk).sectors, info.sectors);
+        let mut left: Vec<DiskIndex> = claimants.to_vec();
+        for is_it in [&has_signature as &dyn Fn(&DiskIndex) -> bool, &has_size] {
+            if left.len() > 1 && left.iter().any(is_it) {
+                left.retain(is_it);
+            }
+        }
+        let other = left.iter().find(|&&disk| disk != wanted).copied();
+        match (left.contains(&wanted), other) {
+            (true, contested) => Goes::Here(contested),
+            (false, Some(other)) => Goes::Elsewhere(other),
+            (false, None) => Goes::Nowhere,
+        }
+    }
+
+    /// The one of those that are ours, if any is.
+    #[inline(never)]
+    fn ours_of(&mut self, wanted: DiskIndex, candidates: &[Candidate]) -> Result<Option<Chosen>, String> {
+        let ours: Vec<&Candidate> =
+            candidates.iter().filter(|c| matches!(c.look.standing, Standing::Ours { .. })).collect();
+        let whole: Vec<&Candidate> = ours.iter().copied().filter(|c| c.scope() == Scope::All).collect();
+        let best = if whole.is_empty() { ours } else { whole };
+        let (Some(first), false) = (best.first(), best.len() > 1) else {
+            let [first, ..] = best.as_slice() else { return Ok(None) };
+            let chosen = self.best(wanted, &best).unwrap_or(first);
+            let scope = if chosen.scope() == Scope::All { Scope::State } else { Scope::Nothing };
+            let mut chosen = self.chosen(wanted, chosen, scope);
+            let drives: Vec<String> = best.iter().map(|c| format!("{:02X}", c.info.drive)).collect();
+            let name = &self.program.disk(wanted).name;
+            chosen.remark = format!(
+                "{} disks are {name}: drives {}; on drive {:02X}, which is taken, only bstate.txt is written until one of them is removed",
+                drives.len(),
+                drives.join(", "),
+                chosen.claim.drive()
+            );
+            return Ok(Some(chosen));
+        };
+        if first.contested.is_some() {
+            let mut chosen = self.chosen(wanted, first, Scope::Nothing);
+            chosen.remark = self.contest(wanted, first);
+            return Ok(Some(chosen));
+        }
+        Ok(Some(self.chosen(wanted, first, first.scope())))
+    }
+
+    fn contest(&self, wanted: DiskIndex, candidate: &Candidate) -> String {
+        let other = candidate.contested.map_or("", |other| self.program.disk(other).name.as_str());
+        let name = &self.program.disk(wanted).name;
+        format!(
+            "{} could be disk {name} and disk {other}, so it is not written; give each a signature of its own",
+            candidate.named()
+        )
+    }
+
+    /// Of several that are ours: one with a copy that can be read, then the one with the newest bstate.txt, if all
+    /// are of one set, else the first of the BIOS.
+    #[inline(never)]
+    fn best<'c>(&mut self, wanted: DiskIndex, several: &[&'c Candidate]) -> Option<&'c Candidate> {
+        let rated: Vec<(bool, Option<Record>)> = several.iter().map(|c| self.rate(wanted, c)).collect();
+        let good = rated.iter().any(|(whole, _)| *whole);
+        let mut left = rated.iter().zip(several).filter(|((whole, _), _)| *whole == good);
+        let first = left.next()?;
+        let of_one_set = |record: &Option<Record>| {
+            let set = |record: &Option<Record>| record.as_ref().and_then(|r| r.set);
+            set(record).is_some() && set(record) == set(&first.0.1)
+        };
+        let rest: Vec<_> = left.collect();
+        if !rest.iter().all(|((_, record), _)| of_one_set(record)) {
+            return Some(first.1);
+        }
+        let sequence = |record: &Option<Record>| record.as_ref().map_or(0, |record| record.sequence);
+        let newest = rest
+            .into_iter()
+            .fold(first, |best, other| if sequence(&other.0.1) > sequence(&best.0.1) { other } else { best });
+        Some(newest.1)
+    }
+
+    /// Whether a disk has a partition with boot sector and filesystem, and its newest record.
+    #[inline(never)]
+    fn rate(&mut self, wanted: DiskIndex, candidate: &Candidate) -> (bool, Option<Record>) {
+        let (mut whole, mut newest) = (false, None::<Record>);
+        for partition in self.program.partitions_on(wanted).map(|p| self.program.partition(p)) {
+            let region = Region::cut(candidate.id, partition.start, partition.sectors, Access::Nothing);
+            let mut sector = [0; SECTOR];
+            let boots =
+                region.read(self.machine, Offset(0), &mut sector).is_ok() && boot_sector::fault(&sector).is_none();
+            let Ok(filesystem) = Filesystem::open(&mut region.volume(self.machine)) else { continue };
+            whole |= boots;
+            let Ok(start) = filesystem.find(&mut region.volume(self.machine), bstate::FILE) else { continue };
+            if region.read(self.machine, start.at, &mut sector).is_err() {
+                continue;
+            }
+            let Ok(parsed) = Record::parse(&sector) else { continue };
+            let record = parsed.record();
+            if newest.as_ref().is_none_or(|newest| newest.sequence < record.sequence) {
+                newest = Some(record.clone());
+            }
+        }
+        (whole, newest)
+    }
+
+    /// The one disk that may be adopted.
+    fn adopted(&mut self, wanted: DiskIndex, candidates: &[Candidate]) -> Result<Chosen, String> {
+        let disk = self.program.disk(wanted);
+        let used = |c: &&Candidate| matches!(c.look.standing, Standing::Foreign(_) | Standing::Unclear { .. });
+        let used: Vec<&Candidate> = candidates.iter().filter(used).collect();
+        let refusal = self.refusal(wanted, candidates);
+        if !disk.adopt {
+            return Err(refusal);
+        }
+        let [one] = used.as_slice() else {
+            return Err(if used.is_empty() {
+                refusal
+            } else {
+                format!("{refusal}; of several used disks none is adopted")
+            });
+        };
+        let blank = matches!(one.look.standing, Standing::Unclear { blank: true, .. });
+        let foreign = matches!(one.look.standing, Standing::Foreign(_));
+        if foreign && one.info.removable {
+            return Err(format!("{refusal}; what is removable or on USB is not adopted"));
+        }
+        if !(blank || fits(disk.sectors, one.info.sectors)) || !self.fit(wanted, &one.info) {
+            return Err(format!("{refusal}; a disk of another size is not adopted"));
+        }
+        let mut chosen = self.chosen(wanted, one, Scope::Restore);
+        chosen.remark = format!("{} {}, and is adopted", one.named(), one.look.standing.reason());
+        Ok(chosen)
+    }
+
+    /// Why none of them is taken, and what a person can do.
+    #[inline(never)]
+    fn refusal(&self, wanted: DiskIndex, candidates: &[Candidate]) -> String {
+        let disk = self.program.disk(wanted);
+        if candidates.is_empty() {
+            return "no disk found".to_string();
+        }
+        let reasons: Vec<String> =
+            candidates.iter().map(|c| format!("{} {}", c.named(), c.look.standing.reason())).collect();
+        let remedy = candidates.iter().map(|c| c.look.standing.remedy()).find(|remedy| !remedy.is_empty());
+        let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
+        format!("no disk is {}: {}{remedy}", disk.name, reasons.join(", "))
+    }
+
+    fn chosen(&self, wanted: DiskIndex, candidate: &Candidate, scope: Scope) -> Chosen {
+        let disk = self.program.disk(wanted);
+        let Candidate { id, info, look, .. } = candidate;
+        let scope = if self.has_images(wanted) && info.writable { scope } else { Scope::Nothing };
+        let claim = Claim {
+            id: *id,
+            info: *info,
+            scope,
+            kept: look.kept.clone(),
+            first: self.first_of(wanted),
+            gap_marks: look.gap_marks.clone(),
+            whole: look.whole,
+            note: look.note.clone(),
+        };
+        let mut remarks = Vec::new();
+        if !fits(disk.sectors, info.sectors) {
+            let (crate::logic::Size::Exactly(n) | crate::logic::Size::AtLeast(n)) = disk.sectors;
+            remarks.push(format!("{} has {} sectors, declared {}", candidate.named(), info.sectors, n.0));
+        }
+        if !look.remark.is_empty() {
+            remarks.push(look.remark.clone());
+        }
+        Chosen { claim, remark: remarks.join("; ") }
+    }
+}
+
+impl Candidate {
+    fn scope(&self) -> Scope {
+        match self.look.standing {
+            Standing::Ours { scope, .. } => scope,
+            _ => Scope::Nothing,
+        }
+    }
+}
+
+/// Where a disk goes.
+enum Goes {
+    /// To the declaration that is asked for; and it could be another one's as well.
+    Here(Option<DiskIndex>),
+    /// To another one.
+    Elsewhere(DiskIndex),
+    /// To none, so far.
+    Nowhere,
+}

@@ -1,0 +1,133 @@
+//! Whether what is at some place of a disk is ours: the proof by content.
+
+use alloc::string::{String, ToString};
+use alloc::vec;
+
+use crate::bstate::{self, Parsed, Record};
+use crate::disks::Search;
+use crate::logic::{PartitionIndex, Program};
+use crate::machine::{DiskId, DiskInfo};
+use crate::media::filesystem::{Filesystem, FsError};
+use crate::media::marks::{self, On};
+use crate::media::region::{Access, Region};
+use crate::table::{CHUNK_BYTES, SEALS, Table};
+use crate::units::{Lba, Offset, SECTOR, SectorCount};
+
+/// Of an image without a bstate.txt, so many bytes have to be on the disk.
+const IMAGE_PROOF_BYTES: usize = CHUNK_BYTES;
+
+impl Search<'_> {
+    /// What at a declared partition's place says that it is ours, in words; nothing where nothing does.
+    #[inline(never)]
+    pub(super) fn content_of(&mut self, disk: DiskId, info: &DiskInfo, partition: PartitionIndex) -> Option<String> {
+        let declared = self.program.partition(partition);
+        let end = declared.start.0.checked_add(declared.sectors.0)?;
+        if declared.image.is_none() || end > info.sectors {
+            return None;
+        }
+        let region = Region::cut(disk, declared.start, declared.sectors, Access::Nothing);
+        let named = [declared.name.as_str()];
+        match Filesystem::open(&mut region.volume(self.machine)) {
+            Ok(filesystem) => {
+                if self.record_in(&region, &filesystem, &named) {
+                    return Some(bstate::FILE.to_string());
+                }
+                let image = self.image_of(partition).map(|image| image.header.sectors);
+                let lengths = [Some(declared.sectors), image];
+                self.seal_in(&region, &filesystem, &lengths)
+            }
+            Err(FsError::Io { .. }) => None,
+            // Where anything else begins by now, what is left of ours says nothing.
+            Err(_) if !self.is_unmarked(disk, &region, declared.start, declared.sectors) => None,
+            Err(_) => self.remains_of(&region, partition, &named),
+        }
+    }
+
+    /// Whether a filesystem begins at an entry's place that has our bstate.txt; `named` are the partitions that
+    /// the record has to tell of, one of them at least.
+    #[inline(never)]
+    pub(super) fn begins_with_record(&mut self, disk: DiskId, start: u64, sectors: u64, named: &[&str]) -> bool {
+        let region = Region::cut(disk, Lba(start), SectorCount(sectors), Access::Nothing);
+        match Filesystem::open(&mut region.volume(self.machine)) {
+            Ok(filesystem) => self.record_in(&region, &filesystem, named),
+            Err(_) => false,
+        }
+    }
+
+    fn record_in(&mut self, region: &Region, filesystem: &Filesystem, named: &[&str]) -> bool {
+        let found = filesystem.find(&mut region.volume(self.machine), bstate::FILE);
+        found.is_ok_and(|start| self.is_record(region, start.at, true, named))
+    }
+
+    /// Whether our record is in a sector. What a person typed counts where a filesystem says that it is the file.
+    fn is_record(&mut self, region: &Region, at: Offset, typed: bool, named: &[&str]) -> bool {
+        let mut sector = [0; SECTOR];
+        if region.read(self.machine, at, &mut sector).is_err() {
+            return false;
+        }
+        match Record::parse(&sector) {
+            Ok(Parsed::Valid(record)) => is_ours(self.program, &record, named),
+            Ok(Parsed::Edited { record, .. }) => typed && is_ours(self.program, &record, named),
+            Err(_) => false,
+        }
+    }
+
+    /// The seal in a filesystem that is of one of these lengths.
+    fn seal_in(&mut self, region: &Region, filesystem: &Filesystem, lengths: &[Option<SectorCount>]) -> Option<String> {
+        let found = SEALS.into_iter().find(|name| {
+            let Ok(map) = filesystem.extents(&mut region.volume(self.machine), name) else { return false };
+            let seal = Table::on_disk(self.machine, region, map, name);
+            seal.is_ok_and(|seal| seal.is_some_and(|seal| lengths.contains(&Some(seal.header.sectors))))
+        });
+        found.map(ToString::to_string)
+    }
+
+    fn is_unmarked(&mut self, disk: DiskId, region: &Region, start: Lba, sectors: SectorCount) -> bool {
+        let marks = marks::look(self.machine, disk, start, sectors.0, On::Partition);
+        debug_assert!(region.length() == sectors);
+        marks.found.is_empty()
+    }
+
+    /// What is left where the filesystem's beginning is destroyed: bstate.txt at the sector where the image has it,
+    /// or, of an image without one, its beginning.
+    fn remains_of(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
+        let image = self.image_of(partition)?;
+        match image.header.state {
+            Some(at) if self.is_record(region, at, false, named) => Some(bstate::FILE.to_string()),
+            Some(_) => None,
+            None => self.begins_as(region, &image).then(|| image.name().to_string()),
+        }
+    }
+
+    /// Whether the first sectors that an image describes are those of the partition.
+    fn begins_as(&mut self, region: &Region, image: &Table) -> bool {
+        let mut content = vec![0; CHUNK_BYTES];
+        let mut entries = image.entries();
+        let mut compared = 0;
+        while compared < IMAGE_PROOF_BYTES {
+            let Ok(Some(entry)) = entries.next(self.machine) else { break };
+            let Some(content) = content.get_mut(..entry.bytes()) else { return false };
+            if region.read(self.machine, Offset(entry.first), content).is_err() || !entry.matches(content) {
+                return false;
+            }
+            compared += entry.bytes();
+        }
+        compared > 0
+    }
+
+    /// A partition's image on the CD, where there is one that can be read.
+    fn image_of(&mut self, partition: PartitionIndex) -> Option<Table> {
+        let path = self.program.image_path(partition)?;
+        Table::on_cd(self.machine, self.cd?, &path).ok()
+    }
+}
+
+/// Whether a record is of this system: it tells of one of these partitions, and was not written for another CD.
+fn is_ours(program: &Program, record: &Record, named: &[&str]) -> bool {
+    named.iter().any(|name| record.get(name).is_some()) && is_same_cd(program, &record.cd)
+}
+
+/// Whether a CD of this name may be this one: both names, where both have one, or a name that this one had.
+pub(super) fn is_same_cd(program: &Program, name: &str) -> bool {
+    program.cd().is_none_or(|cd| name.is_empty() || cd.name == name || cd.was.iter().any(|was| was == name))
+}
