@@ -32,7 +32,7 @@ const PLAIN: [u8; 17] =
 
 /// Everything that is asked about a disk.
 pub struct Look<'a> {
-    path: &'a Path,
+    pub path: &'a Path,
     cd: &'a Cd,
     declared: usize,
     pub entries: Vec<Entry>,
