@@ -91,6 +91,11 @@ pub const ALL: &[Content] = &[
     bytes("JMicron RAID", |sectors| vec![(sectors * 512 - 512, b"JM\0\0\xB6\xB2".to_vec())]),
 ];
 
+/// Those that a partition of so many sectors may hold. The far mark of Promise lies where nobody looks in one.
+pub fn for_partition(sectors: u64) -> Vec<&'static Content> {
+    ALL.iter().filter(|c| c.least <= sectors && c.name != "Promise RAID, far").collect()
+}
+
 impl Content {
     /// The content of this name.
     pub fn named(name: &str) -> &'static Self {

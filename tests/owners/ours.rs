@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::cds::{Cd, FLOWS, Part, Shelf};
-use super::content::{ALL, Content};
+use super::content::{Content, for_partition};
 use super::file::{self, make, poke, resize};
 use super::layout::{Layout, pipe};
 use super::machine::{self, Outcome};
@@ -169,7 +169,7 @@ impl<'a> World<'a> {
         let said = pipe(&path, &lines, "sfdisk -q --append --no-tell-kernel --wipe never --wipe-partitions never");
         let new: Vec<Entry> = table::all(&path).into_iter().filter(|e| !before.contains(e)).collect();
         for entry in new.iter().filter(|e| !e.is_extended()) {
-            let fitting: Vec<&Content> = ALL.iter().filter(|c| c.least <= entry.sectors).collect();
+            let fitting = for_partition(entry.sectors);
             let content = **self.random().pick(&fitting);
             content.put(&path, entry.start, entry.sectors);
             self.note(format!(
