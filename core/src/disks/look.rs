@@ -74,6 +74,26 @@ impl Look {
         Self::of(Standing::Unclear { why, blank: false })
     }
 
+    /// Entries that are not declared and that every new table has to have. None of a disk that is not ours: all
+    /// on it is somebody's, or nothing is.
+    #[must_use]
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// Marks outside every declared partition that a restore clears, unless they are in an entry that is kept: the
+    /// first sector, and how many.
+    #[must_use]
+    pub fn gap_marks(&self) -> &[(u64, u64)] {
+        &self.gap_marks
+    }
+
+    /// The note of a restore that was begun and not finished.
+    #[must_use]
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_ref()
+    }
+
     /// That it can't be the declared disk.
     pub(super) fn never(why: &str) -> Self {
         Self::of(Standing::Never(why.to_string()))
