@@ -191,9 +191,9 @@ fn ours_is_told_with_its_proof_and_all_that_is_odd() {
         "size       43008 sectors, 2048 more than declared\n",
         all,
         "kept       entry 3 (type 83, sectors 37000 to 38999) is not declared: no step drops it or writes into it\n",
-        "old mark   GPT at sector 43007: it stays, and does no harm\n",
         "old mark   LVM at sector 1: a restore of the disk clears it\n",
         "old mark   RAID at sector 36848, in P2: a restore of P2 clears it where the image leaves it free\n",
+        "old mark   GPT at sector 43007: a restore of the disk clears it\n",
     ];
     maker.says(&["odd"], "cd.iso", 0, &odd);
     // Table and signature are gone: the content proves it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use knownstate_core::disks::{Chosen, Kept, Known, Look, Scope, Search, Standing, fits};
 use knownstate_core::event::Line;
-use knownstate_core::logic::{DiskIndex, Program, Size};
+use knownstate_core::logic::{DiskIndex, Partition, Program, Size};
 use knownstate_core::machine::{DiskId, Machine as _};
 use knownstate_core::media::iso9660::Iso;
 use knownstate_core::media::marks::{self, Found, Marks, On};
@@ -215,24 +215,36 @@ impl Answer {
         if !matches!(look.standing, Standing::Ours { .. }) {
             return Vec::new();
         }
-        let cleared = |found: &Found| {
-            let is_gap = look.gap_marks().contains(&(found.at.0, found.sectors));
-            is_gap && !look.kept().iter().any(|kept| kept.overlaps(found.at.0, found.at.0 + found.sectors))
+        let partitions: Vec<&Partition> = program.partitions_on(self.disk).map(|p| program.partition(p)).collect();
+        let within = |found: &Found| {
+            let (at, end) = (found.at.0, found.at.0 + found.sectors);
+            partitions.iter().find(|p| p.start.0 < end && at < p.start.0.saturating_add(p.sectors.0))
         };
-        let whole = disk.marks.found.iter().map(|found| {
-            let becomes = if cleared(found) { "a restore of the disk clears it" } else { "it stays, and does no harm" };
-            format!("{}: {becomes}", of_mark(found))
-        });
-        let declared =
-            |start| program.partitions_on(self.disk).map(|p| program.partition(p)).find(|p| p.start.0 == start);
-        let tails = disk.entries.iter().filter_map(|(entry, marks)| Some((declared(entry.start)?, marks)));
-        let tails = tails.flat_map(|(partition, marks)| marks.found.iter().map(move |found| (partition, found)));
-        let tails = tails.filter(|(partition, found)| partition.image.is_some() && !found.from_beginning);
-        let tails = tails.map(|(partition, found)| {
-            let name = &partition.name;
-            format!("{}, in {name}: a restore of {name} clears it where the image leaves it free", of_mark(found))
-        });
-        whole.chain(tails).collect()
+        // What a partition begins with is its own filesystem.
+        let is_tail = |found: &&Found| !found.from_beginning && within(found).is_some();
+        let tails = disk.entries.iter().flat_map(|(_, marks)| &marks.found).filter(is_tail);
+        let mut told: Vec<&Found> = Vec::new();
+        for found in disk.marks.found.iter().chain(tails) {
+            if !told.iter().any(|old| old.at == found.at) {
+                told.push(found);
+            }
+        }
+        told.sort_by_key(|found| found.at);
+        let becomes = |found: &Found| match within(found) {
+            Some(Partition { name, image: Some(_), .. }) => {
+                format!(", in {name}: a restore of {name} clears it where the image leaves it free")
+            }
+            Some(Partition { name, .. }) => format!(", in {name}: it stays"),
+            None if self.clears(disk, found) => ": a restore of the disk clears it".to_string(),
+            None => ": it stays, and does no harm".to_string(),
+        };
+        told.into_iter().map(|found| format!("{}{}", of_mark(found), becomes(found))).collect()
+    }
+
+    /// Whether a restore takes a mark away that is in no declared partition.
+    fn clears(&self, disk: &Survey<'_>, found: &Found) -> bool {
+        let restored = self.to_restore.as_ref().ok().filter(|chosen| chosen.claim.drive() == disk.drive);
+        restored.is_some_and(|chosen| found.at.0 == 0 || chosen.claim.clears(found.at.0))
     }
 }
 
