@@ -189,13 +189,27 @@ fn ours_is_told_with_its_proof_and_all_that_is_odd() {
         "  drive 80 has 43008 sectors, declared 40960",
         "  odd: ours, by its table",
         "size       43008 sectors, 2048 more than declared\n",
-        all,
+        "written    all of it, by `heal`, `repair mbr`, `restore`, but for what is kept\n",
         "kept       entry 3 (type 83, sectors 37000 to 38999) is not declared: no step drops it or writes into it\n",
         "old mark   LVM at sector 1: a restore of the disk clears it\n",
         "old mark   RAID at sector 36848, in P2: a restore of P2 clears it where the image leaves it free\n",
         "old mark   GPT at sector 43007: a restore of the disk clears it\n",
     ];
     maker.says(&["odd"], "cd.iso", 0, &odd);
+    // And so it comes.
+    maker.shell("cp ours cleared");
+    let marks: [(u64, &[u8]); 3] =
+        [(512, b"LABELONE"), (40959 * 512, b"EFI PART"), ((36864 - 16) * 512, &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0])];
+    marks.iter().for_each(|(at, bytes)| maker.poke("cleared", *at, bytes));
+    maker.says(
+        &["cleared"],
+        "cd.iso",
+        0,
+        &["LVM at sector 1: a restore", "RAID at sector 36848", "GPT at sector 40959: a"],
+    );
+    maker.provisioned("cleared");
+    let out = maker.says(&["cleared"], "cd.iso", 0, &["cleared: ours, by its table"]);
+    assert!(!out.contains("old mark"), "{out}");
     // Table and signature are gone: the content proves it.
     maker.shell("cp ours headless");
     maker.poke("headless", 0, &[0; 512]);

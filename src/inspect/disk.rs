@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use knownstate_core::disks::{Kept, entries_of};
-use knownstate_core::machine::{DiskId, IoError, Machine};
+use knownstate_core::machine::{DiskId, Machine};
 use knownstate_core::media::marks::{self, Marks, On, is_extended, owner_of_type};
 use knownstate_core::media::mbr::Mbr;
 use knownstate_core::media::note::Note;
@@ -112,17 +112,12 @@ pub fn of_note(note: &Note) -> String {
 }
 
 /// Every entry of a disk, with the marks that are in it.
-pub fn marked_entries(
-    machine: &mut dyn Machine,
-    id: DiskId,
-    disk_sectors: u64,
-    mbr: &Mbr,
-) -> (Vec<(Kept, Marks)>, Option<(Lba, IoError)>) {
-    let (listed, unreadable) = entries_of(machine, id, disk_sectors, mbr);
+pub fn marked_entries(machine: &mut dyn Machine, id: DiskId, disk_sectors: u64, mbr: &Mbr) -> Vec<(Kept, Marks)> {
+    let (listed, _) = entries_of(machine, id, disk_sectors, mbr);
     let marked = listed.into_iter().map(|entry| {
         let sectors = on_disk(entry.start, entry.sectors, disk_sectors).unwrap_or(0);
         let marks = marks::look(machine, id, Lba(entry.start), sectors, On::Partition);
         (entry, marks)
     });
-    (marked.collect(), unreadable)
+    marked.collect()
 }

@@ -67,7 +67,7 @@ impl<'a> Survey<'a> {
         let mut sector = [0; SECTOR];
         let mbr = machine.read_disk(id, Lba(0), &mut sector).ok().and_then(|()| Mbr::parse(&sector).ok());
         let marks = marks::look(machine, id, Lba(0), sectors, On::Disk);
-        let entries = mbr.as_ref().map_or_else(Vec::new, |mbr| marked_entries(machine, id, sectors, mbr).0);
+        let entries = mbr.as_ref().map_or_else(Vec::new, |mbr| marked_entries(machine, id, sectors, mbr));
         Self { path, drive, sectors, mbr, marks, entries }
     }
 
@@ -140,9 +140,9 @@ impl Answer {
         let declared = program.disk(self.disk);
         println!("  {}: {}", disk.path.display(), standing_in_words(&look.standing));
         fact("size", compared(declared.sectors, disk.sectors));
-        fact("written", self.written(program, disk));
-        if let Some(why) = self.passed_over(program, disk, look, answers) {
-            let why = why.unwrap_or_else(|| format!("{} is disk {}", self.named(disks), declared.name));
+        let but = if look.kept().is_empty() || self.has(disk).is_none() { "" } else { ", but for what is kept" };
+        fact("written", self.written(program, disk) + but);
+        if let Some(why) = self.passed_over(program, disk, look, disks, answers) {
             fact("not taken", why);
         }
         if let Some(note) = look.note() {
@@ -186,16 +186,17 @@ impl Answer {
         program: &Program,
         disk: &Survey<'_>,
         look: &Look,
+        disks: &[Survey<'_>],
         answers: &[Self],
-    ) -> Option<Option<String>> {
+    ) -> Option<String> {
         if self.has(disk).is_some() || !matches!(look.standing, Standing::Ours { .. } | Standing::Blank) {
             return None;
         }
         let other = answers.iter().find(|answer| answer.disk != self.disk && answer.has(disk).is_some());
         if let Some(other) = other {
-            return Some(Some(format!("it is disk {}", program.disk(other.disk).name)));
+            return Some(format!("it is disk {}", program.disk(other.disk).name));
         }
-        self.chosen().map(|_| None)
+        self.chosen().map(|_| format!("{} is disk {}", self.named(disks), program.disk(self.disk).name))
     }
 
     /// What an entry that is kept means for the declared partitions.
