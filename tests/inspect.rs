@@ -306,6 +306,25 @@ fn each_declaration_has_an_answer() {
     maker.says(&["b"], "cd.iso", 1, &["disk first, 40960 sectors: none\n", "disk second, 43008 sectors: b\n"]);
 }
 
+/// A disk that is another declaration's: nobody is told to empty it.
+#[test]
+fn what_another_declaration_has_gets_no_remedy() {
+    let data =
+        "disk data sectors 65536.. mbr any\npartition DATA on data start 2048 sectors 60000 type 83 protect none\n";
+    let maker = Maker::new(&shipped("data-disk.txt", &format!("{ONE_DISK}{data}")));
+    maker
+        .shell("truncate -s 40M data; echo 2048,60000,83 | sfdisk -q data; mkfs.ext4 -q -E offset=1048576 data 30000k");
+    let told = [
+        "disk system, 40960 sectors: none\n",
+        "not taken  it is disk data\n",
+        "disk data, 65536 sectors or more: data\n",
+        "  data: ours, by its table\n",
+        "written    nothing: no partition of it has an image\n",
+    ];
+    let out = maker.says(&["data"], "cd.iso", 1, &told);
+    assert!(!out.contains("remedy"), "{out}");
+}
+
 /// The declared table with a signature that is not the declared one: which word in logic.txt would make it ours.
 #[test]
 fn a_signature_that_would_do_is_named() {

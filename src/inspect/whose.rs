@@ -154,7 +154,8 @@ impl Answer {
         for line in self.old_marks(program, disk, look) {
             fact("old mark", line);
         }
-        if self.chosen().is_none() {
+        // What another declaration has is not to be emptied for this one.
+        if self.chosen().is_none() && !answers.iter().any(|answer| answer.has(disk).is_some()) {
             remedies(program, self.disk, disk, look).iter().for_each(|remedy| fact("remedy", remedy));
         }
     }
@@ -189,12 +190,14 @@ impl Answer {
         disks: &[Survey<'_>],
         answers: &[Self],
     ) -> Option<String> {
-        if self.has(disk).is_some() || !matches!(look.standing, Standing::Ours { .. } | Standing::Blank) {
+        if self.has(disk).is_some() {
             return None;
         }
-        let other = answers.iter().find(|answer| answer.disk != self.disk && answer.has(disk).is_some());
-        if let Some(other) = other {
+        if let Some(other) = answers.iter().find(|answer| answer.has(disk).is_some()) {
             return Some(format!("it is disk {}", program.disk(other.disk).name));
+        }
+        if !matches!(look.standing, Standing::Ours { .. } | Standing::Blank) {
+            return None;
         }
         self.chosen().map(|_| format!("{} is disk {}", self.named(disks), program.disk(self.disk).name))
     }
