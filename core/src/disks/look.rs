@@ -76,6 +76,19 @@ impl Look {
         Self::of(Standing::Unclear { why, blank: false })
     }
 
+    /// Entries that are not declared and that every new table has to have. None of a disk that is not ours: all
+    /// on it is somebody's, or nothing is.
+    #[must_use]
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// The note of a restore that was begun and not finished.
+    #[must_use]
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_ref()
+    }
+
     /// That it can't be the declared disk.
     pub(super) fn never(why: &str) -> Self {
         Self::of(Standing::Never(why.to_string()))
