@@ -71,6 +71,9 @@ impl Context<'_> {
         let claim = claim.begun(note);
         self.remember_claim(disk, Some(claim.clone()));
         let remark = self.restore(step, &images, &claim)?;
+        if seeded(Defect::SecondNoteClearedFirst) {
+            self.clear_second_place(&claim);
+        }
         self.write_mbr(&claim, &mbr)?;
         self.clear_second_place(&claim);
         Ok(remark)
@@ -189,7 +192,7 @@ impl Context<'_> {
             return Ok(());
         }
         let sector = note.to_sector();
-        if let Some(place) = claim.second_place() {
+        if let Some(place) = claim.second_place().filter(|_| !seeded(Defect::OneNote)) {
             // One place is better than none.
             let written = place.write(self.machine, Offset(0), &sector);
             self.tell_failure("leave a second note", written);
