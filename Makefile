@@ -11,6 +11,8 @@
 #   make reliability  all of these, and what came of it in docs/RELIABILITY.md
 #   make wrong-disk  every order of up to four disks with every state of the target, in memory and on QEMU:
 #                hours; `make test` runs a choice of them
+#   make owners  disks that have an owner, and disks that are ours, by other people's tools: SEED=N and COUNT=N for
+#                another choice than the one in `make test`, CASE=NAME plays one again
 #   make fuzz    hostile bytes for every parser, each for SECONDS=600; TARGET=ext one alone, SANITIZER=address
 #                with every access to memory checked; ends with a table (docs/FUZZING.md)
 #   make miri    the parsers' tests under Miri, where a toolchain has it
@@ -24,6 +26,9 @@ BREAK ?=
 FRESH ?=
 SCENARIO ?=
 REPLAY ?=
+SEED ?=
+COUNT ?=
+CASE ?=
 TARGET ?=
 SECONDS ?= 600
 SANITIZER ?= none
@@ -41,8 +46,8 @@ CARGO = $(if $(RUST_SOURCE),cargo,RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc 
 # EXTLINUX installs itself into a mounted filesystem only, and only root can mount one.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test cuts defects reliability wrong-disk bench fuzz miri docs draw iso lint setup host appliance appliance-ext4 clean
-.PHONY: run-tests run-cuts run-defects run-wrong-disk run-bench run-lint run-fuzz
+.PHONY: run test cuts defects reliability wrong-disk owners bench fuzz miri docs draw iso lint setup host appliance appliance-ext4 clean
+.PHONY: run-tests run-cuts run-defects run-wrong-disk run-owners run-bench run-lint run-fuzz
 .DELETE_ON_ERROR:
 
 run:
@@ -92,6 +97,14 @@ wrong-disk:
 run-wrong-disk:
 	WRONG_DISK=all $(CARGO) test --release --test wrong_disk -- --nocapture
 	WRONG_DISK=all $(CARGO) test --release --test qemu wrong_disk -- --nocapture
+
+owners:
+	@./setup.sh test
+	@$(MAKE) --no-print-directory run-owners
+
+run-owners:
+	OWNERS_SEED=$(SEED) OWNERS_COUNT=$(COUNT) OWNERS_CASE=$(CASE) \
+	    $(CARGO) test --release --test owners -- --nocapture $(if $(CASE),nothing_of every_disk)
 
 fuzz:
 	@./setup.sh test

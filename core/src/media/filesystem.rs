@@ -149,6 +149,15 @@ impl Filesystem {
         .max(1)
     }
 
+    /// How many sectors belong to it, from the volume's beginning.
+    #[must_use]
+    pub fn sectors(&self) -> u64 {
+        match self {
+            Self::Fat(fat) => fat.data.saturating_add(u64::from(fat.clusters).saturating_mul(fat.sectors_per_cluster)),
+            Self::Ext(ext) => ext.blocks.saturating_mul(ext.block_sectors),
+        }
+    }
+
     /// Whether a file's place is certain: in ext, changes that are still in the journal may have moved it
     /// and given its blocks to another file.
     #[must_use]
