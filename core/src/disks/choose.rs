@@ -134,7 +134,12 @@ impl Search<'_> {
                 continue;
             }
             let mut claimants = alloc::vec![wanted];
+            // A declaration without an image never takes a blank disk.
+            let blank = candidate.look.standing == Standing::Blank;
             for &other in &lacking {
+                if blank && !self.has_images(other) {
+                    continue;
+                }
                 let standing = self.whole_once(candidate.id, &candidate.info, other).standing;
                 claimants.extend((core::mem::discriminant(&standing) == kind).then_some(other));
             }

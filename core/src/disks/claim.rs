@@ -174,6 +174,19 @@ impl Claim {
         Region::cut(self.id, Lba(partition.start.0.saturating_sub(early)), partition.sectors, access)
     }
 
+    /// That more than bstate.txt may be written.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_scope(&self) -> Result<(), String> {
+        let why = match self.scope {
+            Scope::All | Scope::Restore => return Ok(()),
+            Scope::State => "another disk is as much ours, so only bstate.txt is written",
+            Scope::Nothing => "it is never written",
+        };
+        Err(format!("drive {:02X}: {why}", self.drive()))
+    }
+
     /// The entry that is not declared and reaches into a declared partition.
     #[must_use]
     pub fn in_the_way(&self, partition: &Partition) -> Option<&Kept> {

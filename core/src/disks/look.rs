@@ -496,6 +496,7 @@ impl Search<'_> {
             Ok(Some(at)) => {
                 self.taken(wanted, seen, Standing::Foreign(format!("holds data that nobody can name, at sector {at}")))
             }
+            Ok(None) if !info.writable => Look::unclear("is blank, and can't be written by this BIOS".to_string()),
             Ok(None) if !fits(disk.sectors, info.sectors) => {
                 Look::of(Standing::Unclear { why: format!("is blank and has {} sectors", info.sectors), blank: true })
             }

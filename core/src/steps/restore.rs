@@ -94,6 +94,7 @@ impl Context<'_> {
     pub(crate) fn standing(&mut self, partition: PartitionIndex, begun: bool) -> Result<Claim, String> {
         let declared = self.program.partition(partition);
         let claim = self.claim_anew(declared.disk)?;
+        claim.check_scope()?;
         claim.check_way(declared)?;
         let map = self.program.map(declared.disk);
         if begun && claim.note().is_some_and(|note| note.mbr.has_map(&map)) || self.read_mbr(&claim)?.has_map(&map) {

@@ -123,6 +123,7 @@ impl Context<'_> {
     /// written.
     pub fn repair_mbr(&mut self, disk: DiskIndex) -> Outcome {
         let claim = self.claim_anew(disk)?;
+        claim.check_scope()?;
         self.check_ways(disk, &claim)?;
         if claim.note().is_some() {
             self.check_any(disk, &claim)?;
@@ -159,8 +160,10 @@ impl Context<'_> {
         let declared = self.program.disk(disk);
         let code = self.mbr_code(disk)?;
         let mut old = [0; SECTOR];
-        let present = match claim.mbr().read(self.machine, Offset(0), &mut old) {
-            Ok(()) if claim.scope() == Scope::All => crate::bytes::u32_at(&old, 440),
+        let present = match (claim.note(), claim.mbr().read(self.machine, Offset(0), &mut old)) {
+            // A note knows what it was before sector 0 was torn.
+            (Some(note), _) => note.mbr.disk_signature(),
+            (None, Ok(())) if claim.scope() == Scope::All => crate::bytes::u32_at(&old, 440),
             _ => 0,
         };
         let kept = if present == 0 { default_signature(declared) } else { present };
