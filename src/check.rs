@@ -2,18 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use knownstate_core::layout::Layout;
-use knownstate_core::logic::{self, Disk, MbrCode, Partition, PartitionIndex, Program, Protect, Size, Verb};
-use knownstate_core::media::boot_sector;
-use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
-use knownstate_core::media::mbr::{CODE_BYTES, Mbr};
-use knownstate_core::units::{Offset, SECTOR};
+use knownstate_core::logic::{self, Disk, MbrCode, Partition, PartitionIndex, Program, Size, Verb};
+use knownstate_core::media::mbr::CODE_BYTES;
 
-use crate::files::FileVolume;
+use crate::examine::{Examined, examine};
+use crate::names;
 use crate::proof::{self, Proof, Severity};
 
 /// A logic.txt and where its files are.
@@ -141,16 +137,17 @@ fn parse(path: &Path, text: String, images: Option<&Path>) -> Option<Source> {
     }
 }
 
-/// What is wrong with the files that logic.txt names, and what may be with its disks, each told with its line.
+/// What is wrong with the files that logic.txt names, and what may go wrong with them and with its disks, each told
+/// with its line. The former.
 fn told_problems(path: &Path, source: &Source) -> Vec<Problem> {
-    let problems = problems(source);
+    let (problems, warnings) = problems(source);
     let tell = |word: &str, problem: &Problem| {
         let line = problem.line.map_or(String::new(), |line| format!(":{line}"));
         eprintln!("{}{line}: {word}: {}", path.display(), problem.text);
     };
     problems.iter().for_each(|problem| tell("error", problem));
-    let warnings = alike(&source.program).into_iter().chain(misnamed(&source.program));
-    warnings.for_each(|problem| tell("warning", &problem));
+    let from_types = misnamed(&source.program);
+    warnings.iter().chain(&alike(&source.program)).chain(&from_types).for_each(|problem| tell("warning", problem));
     problems
 }
 
@@ -213,8 +210,8 @@ fn misnamed(program: &Program) -> Vec<Problem> {
     misnamed
 }
 
-/// What is wrong with the files that logic.txt names, one line each.
-fn problems(source: &Source) -> Vec<Problem> {
+/// What is wrong with the files that logic.txt names, and what may go wrong with them, one line each.
+fn problems(source: &Source) -> (Vec<Problem>, Vec<Problem>) {
     let program = &source.program;
     let named = |wanted: fn(&Verb) -> Option<PartitionIndex>| -> BTreeSet<&str> {
         program.steps().iter().filter_map(|s| wanted(&s.verb)).map(|p| program.partition(p).name.as_str()).collect()
@@ -222,13 +219,13 @@ fn problems(source: &Source) -> Vec<Problem> {
     let booted = named(|verb| if let Verb::Boot(partition) = verb { Some(*partition) } else { None });
     let verified = named(|verb| if let Verb::Verify { partition, .. } = verb { Some(*partition) } else { None });
     let mut problems = collisions(program);
-    let mut homes = 0;
+    let mut images: Vec<(&Partition, Examined)> = Vec::new();
     for partition in program.partition_indexes().map(|p| program.partition(p)) {
         let Some(image) = &partition.image else { continue };
         let path = source.file(image);
         let name = partition.name.as_str();
         match examine(&path, partition, booted.contains(name), verified.contains(name)) {
-            Ok(home) => homes += usize::from(home),
+            Ok(examined) => images.push((partition, examined)),
             Err(error) => problems.push(Problem::of_partition(partition, format!("{}: {error:#}", path.display()))),
         }
         problems.extend(
@@ -240,7 +237,8 @@ fn problems(source: &Source) -> Vec<Problem> {
                 .map(|p| Problem::of_partition(partition, format!("no tool {}", p.display()))),
         );
     }
-    if homes == 0 && problems.is_empty() && program.steps().iter().any(|s| matches!(s.verb, Verb::Set(..))) {
+    let no_home = images.iter().all(|(_, image)| !image.home);
+    if no_home && problems.is_empty() && program.steps().iter().any(|s| matches!(s.verb, Verb::Set(..))) {
         let text = "no image is a FAT or ext filesystem, so bstate.txt has no place anywhere".to_string();
         problems.push(Problem { line: None, text });
     }
@@ -252,7 +250,25 @@ fn problems(source: &Source) -> Vec<Problem> {
             problems.push(Problem::of_disk(disk, text));
         }
     }
-    problems
+    (problems, warnings(&images))
+}
+
+/// What may go wrong with images that can be used; of an image that several partitions have, once.
+fn warnings(images: &[(&Partition, Examined)]) -> Vec<Problem> {
+    let shared = names::shared(images.iter().map(|(p, image)| (p.name.as_str(), image.names.as_slice())));
+    let mut warnings = Vec::new();
+    for (n, (partition, image)) in images.iter().enumerate() {
+        if images.iter().take(n).any(|(earlier, _)| earlier.image == partition.image) {
+            continue;
+        }
+        let file = partition.image.as_deref().unwrap_or_default();
+        let by_name = image.configs.iter().flat_map(|config| {
+            shared.iter().filter_map(move |(name, partitions)| names::warning(config, name, partitions))
+        });
+        let all = image.warnings.iter().cloned().chain(by_name);
+        warnings.extend(all.map(|text| Problem::of_partition(partition, format!("{file}: {text}"))));
+    }
+    warnings
 }
 
 /// Different images that would have one name on the CD, where the loader does not tell case.
@@ -269,84 +285,4 @@ fn collisions(program: &Program) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// Examines an image that has to be restored; whether bstate.txt has a place in it.
-fn examine(path: &Path, partition: &Partition, booted: bool, verified: bool) -> Result<bool> {
-    if !path.exists() {
-        bail!("no such file; put the image there, or say where it is with --images");
-    }
-    if !path.metadata()?.is_file() && path.is_dir() {
-        bail!("that is a directory; name a raw partition image");
-    }
-    if let Some(packed) = packed(path)? {
-        bail!("that is a {packed} file; unpack it first: images are packed when the CD is made");
-    }
-    let mut volume = FileVolume::open(path)?;
-    let (bytes, room) = (fs::metadata(path)?.len(), partition.sectors.bytes());
-    if bytes > room {
-        let (has, room) = (bytes.div_ceil(SECTOR as u64), partition.sectors);
-        bail!("the image has {has} sectors, the partition {}; make the partition larger", room.0);
-    }
-    if bytes == 0 || bytes % SECTOR as u64 != 0 {
-        bail!("{bytes} bytes are not a whole number of 512-byte sectors, so it is no raw partition image");
-    }
-    if is_disk(&mut volume) {
-        bail!("that is the image of a whole disk, with a partition table; name the image of one partition");
-    }
-    let home = match Filesystem::open(&mut volume) {
-        Ok(_) => true,
-        Err(FsError::Unknown) if partition.tools.is_empty() => false,
-        Err(FsError::Unknown) => bail!("tools can be added to a FAT or ext filesystem only"),
-        Err(error) => bail!("{error}; repair the image with fsck, or make it with other options"),
-    };
-    protectable(&mut volume, partition)?;
-    let mut sector = [0; SECTOR];
-    volume.read(Offset(0), &mut sector).map_err(|e| anyhow::anyhow!("boot sector: {e}"))?;
-    // A filesystem without boot code never passes `verify`, so a flow that asks for it never gets on; anything
-    // else only has to be what it was.
-    if let (true, Some(fault)) = (booted || verified && home, boot_sector::fault(&sector)) {
-        bail!("{fault}; a step boots or verifies it, so install a boot loader in it (such as syslinux or extlinux)");
-    }
-    Ok(home)
-}
-
-/// What a file was packed with, by its first bytes: RFC 1952 section 2.3.1, the xz file format section 2.1.1.1,
-/// RFC 8878 section 3.1.1, bzip2's BZh, and QEMU's qcow2 (docs/interop/qcow2.txt, "Header").
-fn packed(path: &Path) -> Result<Option<&'static str>> {
-    let mut first = Vec::new();
-    fs::File::open(path)?.take(4).read_to_end(&mut first)?;
-    let kinds: [(&[u8], &str); 5] = [
-        (&[0x1F, 0x8B], "gzip"),
-        (&[0xFD, b'7', b'z', b'X'], "xz"),
-        (&[0x28, 0xB5, 0x2F, 0xFD], "zstd"),
-        (b"BZh", "bzip2"),
-        (b"QFI\xFB", "qcow2"),
-    ];
-    Ok(kinds.iter().find(|(magic, _)| first.starts_with(magic)).map(|&(_, name)| name))
-}
-
-/// Whether an image is that of a disk: a partition table that fits it, and no filesystem.
-fn is_disk(volume: &mut FileVolume) -> bool {
-    let mut sector = [0; SECTOR];
-    let sectors = volume.length().0;
-    volume.read(Offset(0), &mut sector).is_ok()
-        && matches!(Filesystem::open(volume), Err(FsError::Unknown))
-        && Mbr::parse(&sector).is_ok_and(|mbr| mbr.check(sectors).is_ok() && mbr.entries().iter().any(|e| e.kind != 0))
-}
-
-/// Whether an image's layout can be read, and whether all is there that is to be protected.
-fn protectable(volume: &mut FileVolume, partition: &Partition) -> Result<()> {
-    let layout = match Layout::of(volume) {
-        Err(FsError::Unknown) => Layout::whole(volume.length().0),
-        layout => layout.map_err(|error| anyhow::anyhow!("{error}; repair the image with fsck"))?,
-    };
-    let Protect::Paths(paths) = &partition.protect else { return Ok(()) };
-    // Tools come into the root directory only when the CD is made.
-    let is_tool =
-        |path: &str| partition.tools.iter().any(|tool| tool.eq_ignore_ascii_case(path.trim_start_matches('/')));
-    match paths.iter().find(|path| !layout.has(path) && !is_tool(path)) {
-        Some(path) => bail!("protect {path}: the image has no such file"),
-        None => Ok(()),
-    }
 }

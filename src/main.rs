@@ -3,11 +3,13 @@
 mod build;
 mod check;
 mod draw;
+mod examine;
 mod files;
 mod images;
 mod inspect;
 mod iso;
 mod loader;
+mod names;
 mod pack;
 mod proof;
 mod provision;

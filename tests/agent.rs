@@ -108,10 +108,20 @@ fn booted_after_a_restore_tells_of_it_and_ends_the_count() {
 }
 
 #[test]
+fn booted_tells_once_what_was_mended_before() {
+    let copies =
+        Copies::of("sequence=8 boots=5 booting=P1 P1=Dirty P1.failures=1 P1.before=206~/vmlinuz P2=OK restores=0");
+    expect(&copies.run("booted"), 0, "P1 is Clean", "bstate: P1 was mended before this boot: 206 /vmlinuz");
+    copies.expect("P1=Clean P1.proved=5 boots=5");
+    expect(&copies.run("booted"), 0, "P1 is Clean", "");
+}
+
+#[test]
 fn set_sets() {
     let copies = Copies::of(BOOTED_P1);
     expect(&copies.run("set P2 dirty"), 0, "P2 is Dirty", "");
-    copies.expect("sequence=9 P1=Dirty P2=Dirty P2.why=bstate~set~Dirty");
+    // It is not to be tried again, whatever a flow's limit is.
+    copies.expect("sequence=9 P1=Dirty P2=Dirty P2.failures=999 P2.why=bstate~set~Dirty");
     expect(&copies.run("set P2 OK"), 0, "P2 is OK", "");
     copies.expect("sequence=10 P2=OK P1=Dirty P1.failures=2");
     // A partition that failed too often gets its tries back.

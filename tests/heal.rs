@@ -1130,6 +1130,58 @@ fn a_protected_file_is_mended_whole_or_not_at_all() {
     }
 }
 
+/// The system has replaced a file of a protected folder, and its old place is another file's now. What shares a
+/// range with the old place is left alone too, all of it; what shares none is mended.
+#[test]
+fn what_shares_a_range_with_a_file_that_has_moved_is_left_alone_whole() {
+    let folder = maker("-t ext4 -b 1024");
+    let path = folder.path();
+    for (name, bytes) in [("far", 100_000), ("kernel", 20_001), ("initrd", 300_000)] {
+        let content: Vec<u8> = (0..bytes as u32).map(|n| (n * n / 11 + n) as u8).collect();
+        fs::write(path.join(name), content).unwrap();
+    }
+    // The folder's own block and boot/far share nothing with their neighbours.
+    let script = "mkdir boot\nwrite tree/kernel gap\nwrite far boot/far\nwrite tree/kernel gap2\n\
+                  write kernel boot/kernel\nwrite initrd boot/initrd\n";
+    fs::write(path.join("script"), script).unwrap();
+    tools::shell(path, "debugfs -w -f script system.img 2>&1");
+    let (mut pc, layouts) = protecting(path, "protect /boot", "");
+    let layout = &layouts[0];
+    let runs = |file: &str| layout.files(file).into_iter().map(|n| layout.runs[n]).collect::<Vec<_>>();
+    let (kernel_end, initrd) = (runs("boot/kernel").last().unwrap().end(), runs("boot/initrd"));
+    assert_eq!((kernel_end, kernel_end % 128 == 0), (initrd[0].first, false), "they have to share a range: {initrd:?}");
+    // The kernel goes elsewhere, and a diary to where it was.
+    fs::write(path.join("p1"), pc.disks[0].bytes(2048..18_432)).unwrap();
+    fs::write(path.join("script"), "rm boot/kernel\nwrite diary diary\nwrite kernel boot/kernel\n").unwrap();
+    let said = tools::shell(path, "head -c 5000000 /dev/urandom >diary; debugfs -w -f script p1 2>&1; e2fsck -fn p1");
+    assert!(!said.contains("Could not"), "{said}");
+    let part = fs::read(path.join("p1")).unwrap();
+    pc.disks[0].poke(2048 * SECTOR as u64, &part);
+    let diary = seals::sectors_of(&part, 0, "diary");
+    assert!(diary.contains(&(kernel_end - 1)), "the diary stands where the kernel ended");
+    // Damage in the middle of the other files.
+    let middle = |file: &str| runs(file).iter().map(|r| r.first + r.sectors / 2).next_back().unwrap();
+    for file in ["boot/initrd", "boot/far"] {
+        let at = 2048 + middle(file);
+        let other = pc.disks[0].sector(at).map(|b| !b);
+        pc.disks[0].poke(at * SECTOR as u64, &other);
+    }
+    pc.writes.clear();
+    assert_eq!(word(&pc.start()), "hold 8", "{:#?}", pc.lines);
+    let said = line(&pc, "4");
+    assert!(said.contains("it may stand elsewhere now") && said.contains("; mended: 1 range"), "{said}");
+    assert!(said.contains("/boot/initrd: not while the rest of a file in it can't be mended"), "{said}");
+    let mut written = pc.writes.iter().flat_map(|&(_, at, sectors)| at - 2048..at - 2048 + sectors as u64);
+    let far = runs("boot/far");
+    let stray = written.find(|sector| !far.iter().any(|run| (run.first..run.end()).contains(sector)));
+    assert_eq!(stray, None, "only boot/far is mended: {:?}", pc.writes);
+    fs::write(path.join("p1"), pc.disks[0].bytes(2048..18_432)).unwrap();
+    let dump = |file: &str| {
+        format!("debugfs -R 'dump {file} now' p1 2>/dev/null; cmp now {}", file.trim_start_matches("boot/"))
+    };
+    tools::shell(path, &format!("{}; {}; {}", dump("boot/far"), dump("boot/kernel"), dump("diary")));
+}
+
 #[test]
 fn a_protected_path_that_is_not_there_is_told_when_the_cd_is_made() {
     let folder = maker("-F 16 -s 2");

@@ -53,6 +53,10 @@ impl Maker {
         knownstate(&["build", text(&self.file("logic.txt")), "-o", text(&self.file("cd.iso"))])
     }
 
+    fn check(&self) -> tools::Ran {
+        knownstate(&["check", text(&self.file("logic.txt"))])
+    }
+
     /// Builds, and takes the CD apart into the folder `cd`, its images unpacked.
     fn extracted(&self) -> Vec<u8> {
         let ran = self.build();
@@ -179,13 +183,223 @@ fn an_image_with_a_bstate_of_another_length_is_refused() {
     for (image, length) in [("fat.img", 4095), ("ext.img", 600), ("fat.img", 5000)] {
         let maker = Maker::new();
         put(maker.path(), image, "bstate.txt", &vec![b' '; length]);
-        let before = maker.listing();
-        let ran = maker.build();
-        assert_eq!(ran.code, 2, "{}", ran.err);
-        let told = format!("image {image}: the image has a bstate.txt of {length} bytes; it has to have 4096");
-        assert!(ran.err.contains(&told), "{}", ran.err);
-        assert_eq!(maker.listing(), before, "something was left behind");
+        maker.refused(image, &format!("{image}: the image has a bstate.txt of {length} bytes; it has to have 4096"));
     }
+}
+
+/// Runs the remedy that a refusal of `ext.img` ends with, without questions; after it nothing is wrong any more.
+fn cured(maker: &Maker, said: &str) {
+    let begins = said.rfind("e2fsck -f ").or(said.rfind("debugfs -w ")).unwrap_or_else(|| panic!("no remedy: {said}"));
+    let remedy = said[begins..].lines().next().unwrap().replace("e2fsck -f", "e2fsck -fy");
+    // e2fsck ends with 1 where it has corrected something.
+    shell(maker.path(), &format!("{remedy} 2>&1 || test $? = 1"));
+    shell(maker.path(), "e2fsck -fn ext.img 2>&1");
+    let check = maker.check();
+    assert_eq!(check.code, 0, "after {remedy}: {}", check.err);
+    assert!(!check.err.contains("ext.img"), "after {remedy}: {}", check.err);
+    maker.extracted();
+    shell(maker.path(), "rm -r cd cd.iso; rm -f z");
+}
+
+/// What the next mount writes by itself would go over bstate.txt and the seals that `build` puts in.
+#[test]
+fn an_ext_image_that_was_not_unmounted_is_refused_with_the_remedy() {
+    for (name, options, changes, field) in [
+        ("journal", "-t ext4", "feature needs_recovery", "s_feature_incompat: RECOVER"),
+        ("orphans", "-t ext2", "ssv last_orphan 13", "s_last_orphan"),
+        ("orphan file", "-t ext4 -O orphan_file", "feature orphan_present", "s_feature_ro_compat: ORPHAN_PRESENT"),
+    ] {
+        let maker = Maker::new();
+        ext(maker.path(), "ext.img", 2048, options);
+        boot_code(maker.path(), "ext.img");
+        shell(maker.path(), &format!("debugfs -w -R '{changes}' ext.img 2>&1"));
+        maker.refused(name, &format!("it was copied while it was mounted ({field})"));
+        if name != "orphans" {
+            cured(&maker, &maker.check().err);
+        }
+    }
+}
+
+/// The same, as it comes about: a copy of a filesystem that is mounted. Where root runs this.
+#[test]
+fn a_copy_of_a_mounted_filesystem_is_refused_with_the_remedy() {
+    let in_use = "exec 7>m/gone; head -c 50000 /dev/zero >&7; rm m/gone; echo x >m/hi; sync";
+    for (options, told) in [
+        ("-t ext4", "error: partition P2: "),
+        ("-t ext4 -O orphan_file", "error: partition P2: "),
+        ("-t ext3", "error: partition P2: "),
+        ("-t ext2", "warning: partition P2: "),
+    ] {
+        let maker = Maker::new();
+        ext(maker.path(), "ext.img", 2048, options);
+        boot_code(maker.path(), "ext.img");
+        let mount = "mkdir m; mount -o loop ext.img m";
+        if tools::run_in(maker.path(), "sh", &["-c", mount]).code != 0 {
+            eprintln!("can't mount here: nothing was tested");
+            return;
+        }
+        shell(
+            maker.path(),
+            &format!("{in_use}; cp ext.img copy; exec 7>&-; umount m; mv ext.img good; mv copy ext.img"),
+        );
+        let said = maker.check().err;
+        let line = said.lines().find(|l| l.contains(told) && l.contains("e2fsck -f")).map(str::to_string);
+        let line = line.unwrap_or_else(|| panic!("{options}: {said}"));
+        assert!(line.contains("it was copied while it was mounted"), "{options}: {line}");
+        assert_eq!(maker.build().code, if told.starts_with("error") { 2 } else { 0 }, "{options}");
+        shell(maker.path(), "rm -f cd.iso; rmdir m");
+        cured(&maker, &line);
+        // The one that was unmounted needs no remedy.
+        shell(maker.path(), "mv good ext.img");
+        let check = maker.check();
+        assert!(check.code == 0 && !check.err.contains("ext.img"), "{options}: {}", check.err);
+    }
+}
+
+#[test]
+fn a_fat_image_that_was_not_unmounted_is_warned_of_with_the_remedy() {
+    for (kib, options, entry, clean, state) in
+        [(1024, "-F 12", 0, 0, 0x25), (8192, "-F 16 -s 2", 3, 0x80, 0x25), (36_000, "-F 32 -s 1", 7, 0x08, 0x41)]
+    {
+        let maker = Maker::new();
+        maker.logic(&LOGIC.replace("40960", "400000").replace("start 2048 sectors 2048", "start 16384 sectors 73728"));
+        fat(maker.path(), "fat.img", kib, options);
+        let good = fs::read(maker.file("fat.img")).unwrap();
+        let check = maker.check();
+        assert!(check.code == 0 && !check.err.contains("fat.img"), "{options}: {}", check.err);
+        let table = usize::from(good[14]) * 512;
+        // ClnShutBit in the first table, or bit 0 of BS_Reserved1.
+        for (at, bits) in [(table + entry, clean), (state, 1)].into_iter().filter(|(_, bits)| *bits != 0) {
+            let mut image = good.clone();
+            image[at] ^= bits;
+            fs::write(maker.file("fat.img"), image).unwrap();
+            let dirty = tools::run_in(maker.path(), "fsck.fat", &["-n", "fat.img"]).out;
+            assert!(dirty.contains("Dirty bit is set"), "{options}, byte {at}: {dirty}");
+            let check = maker.check();
+            let said = check.err.lines().find(|l| l.contains(":3: warning: partition P1: ")).unwrap_or_default();
+            assert!(check.code == 0 && said.contains("its dirty bit is set"), "{options}, byte {at}: {}", check.err);
+            let remedy = &said[said.find("fsck.vfat -a").expect("a remedy")..];
+            // It ends with 1 where it has corrected something.
+            shell(maker.path(), &format!("{remedy} || test $? = 1"));
+            let check = maker.check();
+            assert!(check.code == 0 && !check.err.contains("fat.img"), "{options}, byte {at}: {}", check.err);
+        }
+    }
+}
+
+/// What can't be overwritten in place, or is another file as well, keeps no state; `check` says so as `build` does.
+#[test]
+fn files_of_ours_that_can_not_be_used_are_refused_with_the_remedy() {
+    let link = "write z NAME\nmkdir etc\nln NAME etc/other\nset_inode_field NAME links_count 2\n";
+    for (name, script, why) in [
+        ("link", link, "NAME has 2 names, by hard links (/etc/other)"),
+        ("immutable", "write z NAME\nset_inode_field NAME flags 0x10\n", "immutable"),
+        (
+            "unwritten",
+            "write /dev/null NAME\nfallocate NAME 0 3\nset_inode_field NAME size 4096\n",
+            "an unwritten extent",
+        ),
+        ("hole", "write /dev/null NAME\nset_inode_field NAME size 4096\n", "a hole"),
+    ] {
+        for file in ["bstate.txt", "seal.0", "seal.1"] {
+            let maker = Maker::new();
+            let options = if name == "unwritten" { "-t ext4 -O ^has_journal" } else { "-t ext2" };
+            ext(maker.path(), "ext.img", 2048, options);
+            boot_code(maker.path(), "ext.img");
+            fs::write(maker.file("z"), [b'x'; 4096]).unwrap();
+            fs::write(maker.file("script"), script.replace("NAME", file)).unwrap();
+            shell(maker.path(), "debugfs -w -f script ext.img 2>&1; rm script");
+            maker.refused(name, &why.replace("NAME", file));
+            cured(&maker, &maker.check().err);
+        }
+    }
+    for (image, script) in
+        [("fat.img", "mmd -i fat.img ::bstate.txt"), ("ext.img", "debugfs -w -R 'mkdir seal.1' ext.img 2>&1")]
+    {
+        let maker = Maker::new();
+        shell(maker.path(), script);
+        maker.refused(image, "that is no file; rename it");
+    }
+}
+
+/// One image on two partitions: whoever asks for its UUID or label gets either.
+#[test]
+fn a_configuration_that_asks_for_what_two_copies_have_is_warned_of() {
+    let (uuid, other) = ("11111111-2222-3333-4444-abcdefabcdef", "99999999-2222-3333-4444-abcdefabcdef");
+    let by_uuid = format!("UUID {uuid}, which P1 and P2 have");
+    let by_label = "label \"MY ROOT\", which P1 and P2 have";
+    let by_serial = "serial number 4B53-4154, which B1 and B2 have";
+    type Case<'a> = (&'a str, String, Option<(usize, &'a str)>);
+    let cases: &[Case] = &[
+        ("etc/fstab", format!("# UUID={uuid} /\nUUID={uuid} / ext2\n"), Some((2, &by_uuid))),
+        ("etc/fstab", format!("/dev/disk/by-uuid/{} / ext2\n", uuid.to_uppercase()), Some((1, &by_uuid))),
+        ("etc/fstab", "\nLABEL=MY\\040ROOT / ext2\n".into(), Some((2, by_label))),
+        ("etc/fstab", "LABEL=\"MY ROOT\" / ext2\n".into(), Some((1, by_label))),
+        ("etc/fstab", "UUID=4b53-4154 /boot vfat\n".into(), Some((1, by_serial))),
+        ("etc/fstab", "LABEL=BOOTFS /boot vfat\n".into(), Some((1, "label \"BOOTFS\", which B1 and B2 have"))),
+        ("boot/grub/grub.cfg", format!(" search --no-floppy --fs-uuid --set=root {uuid}\n"), Some((1, &by_uuid))),
+        ("boot/grub/grub.cfg", "search --no-floppy --label BOOTFS --set\n".into(), Some((1, "label \"BOOTFS\""))),
+        ("boot/extlinux/extlinux.conf", format!("LABEL l\nAPPEND root=UUID={uuid} ro\n"), Some((2, &by_uuid))),
+        ("extlinux.conf", format!("APPEND root=UUID={uuid}"), Some((1, &by_uuid))),
+        ("boot/loader/entries/a.conf", format!("title x\noptions root=UUID={uuid}\n"), Some((2, &by_uuid))),
+        ("cmdline.txt", format!("quiet root=UUID={uuid}"), Some((1, &by_uuid))),
+        // The data partition is one; a PARTUUID is the partition's own; and these are no configurations.
+        ("etc/fstab", format!("UUID={other} /srv ext2\nLABEL=DATA /srv\n"), None),
+        ("etc/fstab", "PARTLABEL=BOOTFS /boot\nPARTUUID=12345678-02 /\n/dev/sda1 /x\n".into(), None),
+        ("boot/grub/grub.cfg", format!("# root=UUID={uuid}\nset x=BOOTFS\n"), None),
+        ("etc/motd", format!("UUID={uuid}\n"), None),
+    ];
+    let maker = Maker::new();
+    let logic = "logic 1\ndisk system sectors 400000\n\
+        partition P1 on system start 2048 sectors 8192 type 83 image root.img\n\
+        partition P2 on system start 16384 sectors 8192 type 83 image root.img\n\
+        partition D on system start 32768 sectors 8192 type 83 image data.img\n\
+        disk other sectors 500000\n\
+        partition B1 on other start 2048 sectors 8192 type 0c image boot.img\n\
+        partition B2 on other start 16384 sectors 8192 type 0c image boot.img\n\
+        1 hold \"x\"\n";
+    ext(maker.path(), "data.img", 1024, &format!("-t ext2 -U {other} -L DATA"));
+    for (path, content, warned) in cases {
+        shell(maker.path(), &format!("rm -rf tree; mkdir -p tree/$(dirname {path})"));
+        fs::write(maker.file("tree").join(path), content).unwrap();
+        let options = format!("-t ext2 -U {uuid} -L 'MY ROOT' -d tree");
+        ext(maker.path(), "root.img", 2048, &options);
+        fat(maker.path(), "boot.img", 1024, "-F 12 -n BOOTFS");
+        maker.logic(logic);
+        let warnings = |maker: &Maker| -> Vec<String> {
+            let check = maker.check();
+            assert_eq!(check.code, 0, "{}", check.err);
+            check.err.lines().filter(|l| l.contains(" asks for ")).map(str::to_string).collect()
+        };
+        let said = warnings(&maker);
+        let Some((line, what)) = warned else {
+            assert!(said.is_empty(), "{path}: {content}: {said:#?}");
+            continue;
+        };
+        let [said] = &said[..] else { panic!("{path}: {content}: {said:#?}") };
+        let place = format!(":3: warning: partition P1: root.img: /{path} line {line} asks for the ");
+        assert!(said.contains(&place) && said.contains(what), "{path}: {content}: {said}");
+        // Each partition with an image of its own, and a name of its own.
+        maker.logic(
+            &logic.replace("8192 type 83 image root.img\npartition D", "8192 type 83 image two.img\npartition D"),
+        );
+        maker.logic(&fs::read_to_string(maker.file("logic.txt")).unwrap().replacen("boot.img\n1", "boot2.img\n1", 1));
+        shell(maker.path(), "cp root.img two.img; cp boot.img boot2.img");
+        assert!(!warnings(&maker).is_empty(), "{path}: a copy of an image has its names");
+        shell(
+            maker.path(),
+            "tune2fs -f -U random -L TWO two.img >/dev/null; fatlabel boot2.img BOOT2 >/dev/null; fatlabel -i boot2.img 00112233",
+        );
+        let said = warnings(&maker);
+        assert!(said.is_empty(), "{path}: {content}: {said:#?}");
+    }
+    // FAT has its configuration in long names and in any case; SYSLINUX's stands there.
+    fs::write(maker.file("cfg"), format!("LABEL x\n  APPEND root=UUID={uuid}\n")).unwrap();
+    shell(maker.path(), "mmd -i boot.img ::SysLinux; mcopy -i boot.img cfg ::SysLinux/SYSLINUX.CFG");
+    maker.logic(logic);
+    let said = maker.check().err;
+    let place = ":7: warning: partition B1: boot.img: /SysLinux/SYSLINUX.CFG line 2 asks for the UUID ";
+    assert!(said.contains(place), "{said}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use common::hostile::Random;
 use common::images::{Set, boot_code, ext, figure4_on};
-use common::machine::word;
+use common::machine::{Pc, word};
 use common::record;
 use common::tools::{self, knownstate, text};
 use knownstate_core::logic;
@@ -33,10 +33,19 @@ fn set() -> &'static Set {
 /// A step that was carried out: its place in the flow, and whether it failed.
 type Log = Vec<(usize, bool)>;
 
+/// Where anything may fail, and bstate.txt is there.
+const HOSTILE: World = World { unread: true, keys: true, ..World::ALONE };
+
 /// What the model says of a start in which these steps, counted in the order in which they are carried out,
 /// fail.
-fn modelled(model: &Model<'_>, stored: Stored, broken: bool, failing: &BTreeSet<usize>) -> (Log, End, Stored) {
-    let world = World { unread: true, keys: true, ..World::ALONE };
+fn modelled(
+    model: &Model<'_>,
+    world: World,
+    stored: Stored,
+    broken: bool,
+    failing: &BTreeSet<usize>,
+    wish: bool,
+) -> (Log, End, Stored) {
     let mut run = Run { broken: Some(broken), ..Run::begin(stored, false) };
     let mut log = Log::new();
     loop {
@@ -46,7 +55,7 @@ fn modelled(model: &Model<'_>, stored: Stored, broken: bool, failing: &BTreeSet<
             let is = move |m: &&Move| matches!(m.what, What::Step { fault: f, .. } if f == fault);
             moves.iter().find(is).copied()
         };
-        let faulty = if fails { wanted(Fault::All) } else { None };
+        let faulty = if fails { wanted(Fault::All) } else { wanted(Fault::Wish).filter(|_| wish) };
         let made = faulty.or_else(|| wanted(Fault::None)).expect("something can always happen");
         let What::Step { failed, .. } = made.what else { panic!("nothing is open") };
         log.push((usize::from(run.at), failed));
@@ -64,12 +73,13 @@ fn carried_out(
     stored: Stored,
     broken: bool,
     failing: &BTreeSet<usize>,
+    wish: bool,
 ) -> (Log, String, [u8; 512]) {
-    static RESTORED: OnceLock<common::machine::Pc> = OnceLock::new();
+    static RESTORED: OnceLock<Pc> = OnceLock::new();
     let mut pc = RESTORED.get_or_init(|| set.restored()).clone();
     pc.cd = set.iso.clone();
     pc.failing = failing.clone();
-    let mut lines = String::from("sequence=7 ");
+    let mut lines = String::from(if wish { "sequence=7 next=P2 " } else { "sequence=7 " });
     for (name, part) in ["P1", "P2"].iter().zip(stored.record.parts) {
         let Part { state, failures, crashes } = part;
         let state = state.map_or("OK", Bstate::name);
@@ -79,6 +89,11 @@ fn carried_out(
     let sector = if broken { [0xA5; 512] } else { sector };
     (0..2).for_each(|n| set.put_state(&mut pc, n, &sector));
     let ending = word(&pc.start());
+    (log_of(&pc, steps), ending, set.state(&pc, 0))
+}
+
+/// The steps of a start that was carried out.
+fn log_of(pc: &Pc, steps: &[logic::Step]) -> Log {
     let mut log = Log::new();
     let mut at = 0;
     for line in pc.log().into_iter().filter(|l| !l.starts_with("- read ") && !l.starts_with("- write ")) {
@@ -95,7 +110,7 @@ fn carried_out(
             _ => at + 1,
         };
     }
-    (log, ending, set.state(&pc, 0))
+    log
 }
 
 fn in_words(end: End) -> String {
@@ -112,7 +127,7 @@ fn in_words(end: End) -> String {
 #[test]
 fn the_model_does_what_the_interpreter_does() {
     let mut random = Random::new(2026);
-    let extra = "202 if P1 crashes below 2 else 230\n  set P1 OK\n  if P2 crashes below 1 else 256\n\
+    let extra = "199 if next is P2 else 202\n  goto 240\n202 if P1 crashes below 2 else 230\n  set P1 OK\n  if P2 crashes below 1 else 256\n\
         218 restore P2 else 226\n226 heal P1 from P2 else 220\n  wait 3 else 230\n220 set P2 Clean\n  if P2 is Clean else 256\n\
         230 repair mbr of system else 232\n232 set P1 Dirty\n  activate P1 else 240\n240 set P2 Dirty\n  boot P2\n\
         256 restore system else 299\n  goto 218\n299 poweroff\n";
@@ -131,10 +146,12 @@ fn the_model_does_what_the_interpreter_does() {
             let restores: Vec<u16> = model.restores().into_iter().collect();
             stored.record.restores = restores[random.below(restores.len())];
             let failing: BTreeSet<usize> = (0..random.below(5)).map(|_| random.below(16)).collect();
-            let broken = random.below(10) == 0;
-            let (wanted, end, after) = modelled(&model, stored, broken, &failing);
-            let (log, ending, sector) = carried_out(flow, program.steps(), stored, broken, &failing);
-            let world = format!("flow {n}, {:?}, broken {broken}, failing {failing:?}", &stored.record.parts[..2]);
+            let (broken, wish) = (random.below(10) == 0, random.below(4) == 0);
+            let hostile = World { wishes: wish, ..HOSTILE };
+            let (wanted, end, after) = modelled(&model, hostile, stored, broken, &failing, wish);
+            let (log, ending, sector) = carried_out(flow, program.steps(), stored, broken, &failing, wish);
+            let world =
+                format!("flow {n}, {:?}, broken {broken}, failing {failing:?}, wish {wish}", &stored.record.parts[..2]);
             assert_eq!(log, wanted, "{world}: steps (left: interpreter, right: model)");
             assert!(ending.starts_with(&in_words(end)), "{world}: {ending}, and the model says {end:?}");
             if sector == [0xA5; 512] {
@@ -155,12 +172,78 @@ fn the_model_does_what_the_interpreter_does() {
             assert_eq!(restores.min(model.most_restores()), after.record.restores, "{world}: restores");
         }
     }
+    assert!([false, true].into_iter().all(|failed| reached.contains(&(2, (0, failed)))), "no wish was followed");
     // Nearly all that can happen has happened.
     assert!(reached.len() > 130, "only {} outcomes of steps were seen", reached.len());
 }
 
+/// A disk as it was restored, on which no directory has a bstate.txt.
+fn without_bstate(set: &Set) -> Pc {
+    let mut pc = set.restored();
+    for &(start, sectors) in &set.places {
+        let bytes = pc.disks[0].bytes(start..start + sectors);
+        let names = bytes.windows(10).enumerate().filter(|(_, name)| *name == b"bstate.txt").map(|(at, _)| at);
+        names.for_each(|at| pc.disks[0].poke(start * 512 + at as u64, b"B"));
+    }
+    pc
+}
+
+/// The same where there is no bstate.txt, up to what puts one back: `heal` mends directories, and a restore
+/// brings them.
+#[test]
+fn the_model_knows_a_disk_without_bstate() {
+    let folder = workshop();
+    let kind = "83 protect none";
+    let set = figure4_on(folder.path(), [("ext.img", kind), ("ext.img", kind)]);
+    let mut random = Random::new(6);
+    let mut reached = BTreeSet::new();
+    for file in ["default.txt", "figure4.txt"] {
+        let flow = set.with_shipped(file);
+        let program = logic::parse(&flow.logic).expect("it parses");
+        let model = Model::new(&program).expect("it is small");
+        let mut disk = without_bstate(&set);
+        disk.cd = flow.iso.clone();
+        for n in 0..300 {
+            let failing: BTreeSet<usize> = (0..random.below(5).min(n)).map(|_| random.below(16)).collect();
+            let world = World { keys: true, ..World::BLIND };
+            let (wanted, end, _) = modelled(&model, world, model.fresh(Record::UNKNOWN), false, &failing, false);
+            let mut pc = disk.clone();
+            pc.failing = failing.clone();
+            let ending = word(&pc.start());
+            let log = log_of(&pc, program.steps());
+            let puts_back =
+                |&(at, failed): &(usize, bool)| proof::model::rewrites(&program.steps()[at].verb) && !failed;
+            let same = log.iter().position(puts_back).map_or(log.len(), |at| at + 1);
+            assert_eq!(log[..same], wanted[..same.min(wanted.len())], "{file}, failing {failing:?}");
+            if same == log.len() {
+                assert!(ending.starts_with(&in_words(end)), "{file}, failing {failing:?}: {ending}, {end:?}");
+            }
+            if n == 0 && file == "default.txt" {
+                assert_eq!(ending, "hand-off 80 entry 1", "both copies are whole: {:#?}", pc.lines);
+            }
+            reached.extend(log.into_iter().map(|step| (file, step)));
+        }
+    }
+    assert!(reached.len() > 60, "only {} outcomes of steps were seen", reached.len());
+}
+
+/// Where nothing fails but that there is no bstate.txt, a copy that is whole is booted. Figure 4 asks only for what
+/// stands there, so it restores.
+#[test]
+fn a_whole_copy_is_booted_without_bstate() {
+    let shelf = Path::new(env!("CARGO_MANIFEST_DIR")).join("iso/logic");
+    for file in std::fs::read_dir(shelf).expect("it is there").map(|f| f.expect("it can be listed").path()) {
+        let program = logic::parse(&std::fs::read_to_string(&file).expect("it can be read")).expect("it parses");
+        let model = Model::new(&program).expect("it is small");
+        let world = World { faults: false, ..World::BLIND };
+        let (log, end, _) = modelled(&model, world, model.fresh(Record::UNKNOWN), false, &BTreeSet::new(), false);
+        let booted = matches!(end, End::HandOff(_));
+        assert_eq!(booted, !file.ends_with("figure4.txt"), "{}: {log:?}", file.display());
+    }
+}
+
 /// A flow of tests/proof with a flaw, and what is said of it: whether `build` would stop, and of which line.
-const FLAWED: [(&str, &str); 22] = [
+const FLAWED: [(&str, &str); 30] = [
     ("endless", "7: error: the flow can go round and round through `verify P1`"),
     ("restarts", "11: error: the machine can restart for ever without booting or restoring anything"),
     ("failed-restore", "14: error: the machine can restart for ever without booting or restoring anything"),
@@ -183,6 +266,14 @@ const FLAWED: [(&str, &str); 22] = [
     ("never-tried", "16: warning: when boots keep failing, the machine ends here, and P2 was never tried"),
     ("no-disk", "13: error: the machine can restart for ever without booting or restoring anything"),
     ("allowed", ""),
+    ("unread", "13: error: `restore P1` can destroy P1, which was verified and is not Dirty"),
+    ("unread-guess", "19: error: `restore P1` can destroy P1, which was verified and is not Dirty"),
+    ("uncounted", "13: warning: nothing bounds `restore P1` where no bstate.txt can be read"),
+    ("loses", "12: error: `restore P1` can lose what is not protected in P1"),
+    ("loses-all", "12: warning: `restore system` can lose what is not protected in P1"),
+    ("blank", ""),
+    ("wish", "9: warning: P2 is booted and was not set Dirty before"),
+    ("wishes", ""),
 ];
 
 /// A folder with the image that the flawed flows name.

@@ -309,6 +309,15 @@ fn the_record_says_before_the_first_start_what_it_is_told_to_say() {
         // 7 was there, one more for the option, one for the step; the boot counted a crash and a failure.
         assert_eq!(found, ["9", "Dirty", "5", "1", "Dirty", "0", "3"], "copy {n}");
     }
+    let told = "cd=Kiosk set=5A17C0DE boots=7 next=P2 P1.proved=6 P2.trial=1 P2.slice=3 P2.before=206";
+    files.says(&["--state", told, "--write"], 0);
+    let disk = files.disk();
+    let lines = record::lines(&disk[at(0)..at(0) + 512]).unwrap();
+    // The boot was counted, and the wish had its time.
+    for line in told.replace("boots=7 next=P2", "boots=8").split(' ') {
+        assert!(lines.iter().any(|l| l == line), "no {line} in {lines:#?}");
+    }
+    assert!(!lines.iter().any(|line| line.starts_with("next=")), "{lines:#?}");
     // Whoever is not named is as good as can be.
     let lines = files.says(&["--state", ""], 0);
     assert_eq!(lines.last().unwrap(), "212 boot P1 = ok (drive 80, lba 2048)");
@@ -392,6 +401,9 @@ fn what_is_wrong_is_told() {
         (&["--state", "P1.failure=2"], "bstate.txt has no `.failure`; did you mean `failures`?"),
         (&["--state", "restores=many"], "`many` is no number from 0 to 999"),
         (&["--state", "booting=P9"], "no partition `P9`"),
+        (&["--state", "next=P9"], "no partition `P9`"),
+        (&["--state", "set=12"], "`12` is no set: write 8 hexadecimal digits"),
+        (&["--state", "boots=1000000"], "`1000000` is no number from 0 to 999999"),
         (&["--images", "."], "is an ISO, which has its images in it"),
         (&["--starts", "0"], "0 is not in 1.."),
     ];

@@ -162,11 +162,15 @@ fn shape(verb: &Verb) -> Shape {
 
 /// Whether it is an `if`.
 fn asks(verb: &Verb) -> bool {
-    match verb {
-        Verb::IfState(..) | Verb::IfDisk(..) | Verb::IfNext(_) => true,
-        Verb::IfFailures(..) | Verb::IfCrashes(..) | Verb::IfRestores(_) => true,
-        _ => false,
-    }
+    matches!(
+        verb,
+        Verb::IfState(..)
+            | Verb::IfDisk(..)
+            | Verb::IfNext(_)
+            | Verb::IfFailures(..)
+            | Verb::IfCrashes(..)
+            | Verb::IfRestores(_)
+    )
 }
 
 /// The step as written; an `if` as the question that it is.

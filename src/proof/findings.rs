@@ -6,7 +6,7 @@ use knownstate_core::logic::Verb;
 
 use super::graph::Graph;
 use super::model::{End, Fault, Model, Move, What, World};
-use super::state::{Bstate, Content, Load, Part, Record, Run, Stored};
+use super::state::{Bstate, Content, Part, Record, Run, Stored};
 use super::walk::{MOST_STATES, Start, System, Taken, Walk, calm_through, combinations, good_values};
 
 /// Restarts in a row that a start without faults may take.
@@ -35,6 +35,9 @@ pub enum Kind {
     Restarts { waits: bool },
     /// A restore can destroy this good copy.
     Destroys(usize),
+    /// A restore can lose what is not protected in this partition; whether it is one of the whole disk, which is
+    /// the last that a flow can do.
+    Loses { partition: usize, of_disk: bool },
     /// This partition was shut down properly and another is booted.
     NotAgain(usize),
     /// After one failed boot of this partition nothing is booted.
@@ -69,6 +72,7 @@ impl Finding {
             Kind::Endless
             | Kind::Restarts { waits: false }
             | Kind::Destroys(_)
+            | Kind::Loses { of_disk: false, .. }
             | Kind::NotAgain(_)
             | Kind::NoOther(_) => Severity::Error,
             _ => Severity::Warning,
@@ -100,14 +104,10 @@ fn ask(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<usize, usize> {
 fn one_start(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<Walk, usize> {
     let begin = Run::begin(model.fresh(Record::OPEN), true);
     let mut seen = BTreeSet::new();
-    let wrong = |run: &Run, made: &Move| destroyed(model, run, made).is_some_and(|p| seen.insert((run.at, p)));
+    let mut is_new = |run: &Run, (lost, p)| seen.insert((run.at, lost, p, run.doubt()));
+    let wrong = |run: &Run, made: &Move| wiped(model, run, made).fold(false, |any, what| is_new(run, what) | any);
     let walk = Walk::of(model, begin, World::ALL, MOST_STATES, wrong)?;
-    for (from, made) in &walk.watched {
-        let start = walk.way(model, *from, Some(*made));
-        let Some(last) = start.steps.last() else { continue };
-        let Some(p) = destroyed(model, &last.before, made) else { continue };
-        findings.push(Finding { kind: Kind::Destroys(p), step: last.at, starts: vec![start], repeats: 0 });
-    }
+    wipes(model, &walk, findings);
     if let Some((start, lap)) = walk.circle(model) {
         let step = lap.first().map_or(0, |taken| taken.at);
         findings.push(Finding { kind: Kind::Endless, step, starts: vec![start], repeats: lap.len() });
@@ -123,17 +123,35 @@ fn one_start(model: &Model<'_>, findings: &mut Vec<Finding>) -> Result<Walk, usi
     Ok(walk)
 }
 
-/// The good copy that a move destroys.
-fn destroyed(model: &Model<'_>, run: &Run, made: &Move) -> Option<usize> {
-    let What::Step { fault, failed } = made.what else { return None };
-    let step = model.step(usize::from(run.at));
-    if step.allows_good || failed && fault != Fault::Late || !matches!(run.load, Load::Not | Load::Known) {
-        return None;
+/// Tells what a start can wipe, once a step and partition: with bstate.txt as it should be, if it can happen so.
+fn wipes(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) {
+    let mut told = BTreeSet::new();
+    let ways = walk.watched.iter().map(|&(from, made)| (walk.way(model, from, Some(made)), made));
+    let mut ways: Vec<(Start, Move)> = ways.collect();
+    ways.sort_by_key(|(start, _)| start.steps.last().map(|last| last.before.doubt()));
+    for (start, made) in &ways {
+        let Some(last) = start.steps.last() else { continue };
+        for (lost, p) in wiped(model, &last.before, made) {
+            if !told.insert((last.at, lost, p)) {
+                continue;
+            }
+            let of_disk = matches!(model.step(last.at).verb, Verb::RestoreDisk(_));
+            let kind = if lost { Kind::Loses { partition: p, of_disk } } else { Kind::Destroys(p) };
+            findings.push(Finding { kind, step: last.at, starts: vec![start.clone()], repeats: 0 });
+        }
     }
-    let good = |&p: &usize| {
-        run.content[p] == Content::Good && matches!(run.memory.parts[p].state, Some(Bstate::Ok | Bstate::Clean))
-    };
-    model.targets(&step.verb).into_iter().find(good)
+}
+
+/// What a move destroys that its step does not allow: a good copy, or, with `true`, what is not protected in a
+/// partition that may hold something. The first partition of each.
+fn wiped(model: &Model<'_>, run: &Run, made: &Move) -> impl Iterator<Item = (bool, usize)> {
+    let step = model.step(usize::from(run.at));
+    let writes = matches!(made.what, What::Step { fault, failed } if !failed || fault == Fault::Late);
+    let targets = if writes { model.targets(&step.verb) } else { Vec::new() };
+    let good = targets.iter().copied().find(|&p| run.is_good(p)).filter(|_| !step.allows_good);
+    let holds = |&p: &usize| model.is_unprotected(p) && run.content[p] != Content::Destroyed;
+    let lost = targets.into_iter().find(holds).filter(|_| !step.allows_loss);
+    good.map(|p| (false, p)).into_iter().chain(lost.map(|p| (true, p)))
 }
 
 /// Starts that do nothing but restart the machine.
@@ -186,7 +204,6 @@ fn restores(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
     if all.is_empty() {
         return Ok(0);
     }
-    let goes = |end: End, _: &Run| matches!(end, End::HandOff(_) | End::Restart);
     let mut seeds: Vec<Stored> = Vec::new();
     for &at in &all {
         let targets = model.targets(&steps[at].verb);
@@ -195,15 +212,31 @@ fn restores(model: &Model<'_>, walk: &Walk, findings: &mut Vec<Finding>) -> Resu
         let restores = model.most_restores();
         seeds.extend(combinations(&choices, MOST_RECORDS).into_iter().map(|r| model.fresh(Record { restores, ..r })));
     }
-    let graph = Graph::of(model, seeds, World::ALONE, goes)?;
     let mut told = 0;
-    for step in all {
-        let bit = model.once(&steps[step]);
-        if told & bit != 0 {
+    let states = rounds(model, seeds, World::ALONE, &all, &mut told, findings)?;
+    // The same where only memory counts them.
+    let blind = Stored { remembered: model.most_restores(), ..model.fresh(Record::UNKNOWN) };
+    Ok(states + rounds(model, vec![blind], World::BLIND, &all, &mut told, findings)?)
+}
+
+/// The restores of `all` that are on a circle of starts; those whose bits are `told` already are left out.
+fn rounds(
+    model: &Model<'_>,
+    seeds: Vec<Stored>,
+    world: World,
+    all: &[usize],
+    told: &mut u32,
+    findings: &mut Vec<Finding>,
+) -> Result<usize, usize> {
+    let goes = |end: End, _: &Run| matches!(end, End::HandOff(_) | End::Restart);
+    let graph = Graph::of(model, seeds, world, goes)?;
+    for &step in all {
+        let bit = model.once(model.step(step));
+        if *told & bit != 0 {
             continue;
         }
         if let Some(round) = graph.round(model, bit, goes) {
-            told |= bit;
+            *told |= bit;
             findings.push(Finding { kind: Kind::Unbounded, step, repeats: round.len(), starts: round });
         }
     }

@@ -79,6 +79,7 @@ impl Graph {
         let wanted = Some((self.nodes[edge.1 as usize], edge.2));
         let (at, made) = walk.ends.iter().find(|(_, made)| leads(made, goes) == wanted)?;
         let mut start = walk.way(model, *at, Some(*made));
+        start.blind = self.world.blind;
         start.system = matches!(start.end, Some(End::HandOff(_))).then_some(System::Hangs);
         Some(start)
     }

@@ -18,6 +18,8 @@ struct Reads {
     content: u8,
     boot: u8,
     restores: bool,
+    /// Whether the operator's wish is asked for.
+    wish: bool,
     once: u32,
 }
 
@@ -91,6 +93,9 @@ impl Live {
         run.begun &= reads.boot;
         run.in_vain &= reads.boot;
         run.once &= reads.once;
+        run.wished &= reads.wish;
+        run.condemned &= reads.content;
+        run.guessed &= reads.content != 0;
         for (p, content) in run.content.iter_mut().enumerate() {
             if reads.content & 1 << p == 0 {
                 *content = Content::Unseen;
@@ -107,6 +112,7 @@ impl Reads {
         self.content |= other.content;
         self.boot |= other.boot;
         self.restores |= other.restores;
+        self.wish |= other.wish;
         self.once |= other.once;
     }
 }
@@ -124,6 +130,7 @@ fn own(model: &Model<'_>, verb: &Verb) -> Reads {
         }
         Verb::Set(p, State::Clean) => reads.state |= 1 << p.number(),
         Verb::IfRestores(_) => reads.restores = true,
+        Verb::IfNext(_) => reads.wish = true,
         Verb::Boot(p) => {
             reads.boot |= 1 << p.number();
             reads.content |= 1 << p.number();

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use knownstate_core::bstate::State;
-use knownstate_core::logic::{PartitionIndex, Program, Step, Verb};
+use knownstate_core::logic::{DiskIndex, DiskState, PartitionIndex, Program, Protect, Step, Verb};
 use knownstate_core::steps::state::boot_that_follows;
 
 use super::live::Live;
@@ -19,6 +19,10 @@ pub enum Fault {
     None,
     /// Nothing can be read or written while it runs; of `wait`: a key is pressed.
     All,
+    /// The disk is another than the flow's own one, or has lost all that was on it.
+    Disk,
+    /// The operator has wished for it.
+    Wish,
     /// A restore is interrupted by an error when it has begun to write.
     Late,
 }
@@ -61,8 +65,12 @@ pub struct World {
     pub lazy: bool,
     /// Disks fail.
     pub faults: bool,
-    /// bstate.txt can't be read or written.
+    /// bstate.txt can't be read or written, from some step on.
     pub unread: bool,
+    /// It never can, or there is none.
+    pub blind: bool,
+    /// The operator wishes for something.
+    pub wishes: bool,
     /// Somebody presses a key in a `wait`.
     pub keys: bool,
     /// Counters are counted; else `below` may come out either way.
@@ -73,13 +81,24 @@ pub struct World {
 
 impl World {
     /// Nothing goes wrong.
-    pub const CALM: Self = Self { lazy: false, faults: false, unread: false, keys: false, counts: true, marks: false };
+    pub const CALM: Self = Self {
+        lazy: false,
+        faults: false,
+        unread: false,
+        blind: false,
+        wishes: false,
+        keys: false,
+        counts: true,
+        marks: false,
+    };
     /// All of it, of one start.
-    pub const ALL: Self = Self { lazy: true, faults: true, unread: true, keys: true, counts: true, marks: false };
+    pub const ALL: Self = Self { lazy: true, faults: true, unread: true, wishes: true, keys: true, ..Self::CALM };
     /// All that disks do but to lose bstate.txt, and nobody comes by.
-    pub const ALONE: Self = Self { lazy: false, faults: true, unread: false, keys: false, counts: true, marks: false };
-    /// The same, and a look at what is booted.
-    pub const BOOTS: Self = Self { marks: true, ..Self::ALONE };
+    pub const ALONE: Self = Self { faults: true, ..Self::CALM };
+    /// All that disks do, and there is no bstate.txt.
+    pub const BLIND: Self = Self { unread: true, blind: true, ..Self::ALONE };
+    /// As alone, but for the operator's wishes, and a look at what is booted.
+    pub const BOOTS: Self = Self { marks: true, wishes: true, ..Self::ALONE };
 }
 
 /// A flow, prepared.
@@ -146,7 +165,7 @@ impl<'p> Model<'p> {
     pub fn fresh(&self, record: Record) -> Stored {
         let mut active = [0; MOST];
         active[..self.first_on.len()].copy_from_slice(&self.first_on);
-        Stored { record, active }
+        Stored { record, active, remembered: 0 }
     }
 
     /// A partition's name.
@@ -175,6 +194,12 @@ impl<'p> Model<'p> {
                 .collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether a restore of it loses more than what a seal covers.
+    pub fn is_unprotected(&self, p: usize) -> bool {
+        let mut partitions = self.program.partition_indexes().map(|p| self.program.partition(p));
+        partitions.nth(p).is_some_and(|declared| declared.image.is_some() && declared.protect != Protect::All)
     }
 
     /// All values of a partition that answer some question differently, now or after a few more boots.
@@ -223,6 +248,10 @@ impl<'p> Model<'p> {
         if !world.marks {
             (run.begun, run.in_vain) = (0, 0);
         }
+        if !world.blind {
+            // What bstate.txt has is the higher number.
+            run.stored.remembered = 0;
+        }
         if world.lazy {
             // Asked of several starts only.
             run.overwrote = 0;
@@ -230,6 +259,10 @@ impl<'p> Model<'p> {
             return self.live.forget(run);
         }
         self.live.forget_marks(run);
+        (run.guessed, run.condemned) = (false, 0);
+        if world.blind {
+            run.stored.record = Record::UNKNOWN;
+        }
         for content in run.content.iter_mut().filter(|c| **c != Content::Destroyed) {
             *content = Content::Unseen;
         }
@@ -253,7 +286,12 @@ impl<'p> Model<'p> {
         };
         let reads = matches!(
             step.verb,
-            Verb::IfState(..) | Verb::IfFailures(..) | Verb::IfCrashes(..) | Verb::IfRestores(_) | Verb::Set(..)
+            Verb::IfState(..)
+                | Verb::IfFailures(..)
+                | Verb::IfCrashes(..)
+                | Verb::IfRestores(_)
+                | Verb::IfNext(_)
+                | Verb::Set(..)
         );
         if (reads || rewrites(&step.verb)) && run.load == Load::Not && run.broken.is_none() {
             let both = [false, true].into_iter().filter(|&broken| !broken || world.unread);
@@ -305,6 +343,8 @@ impl<'p> Model<'p> {
                     all.add(run, fault, !answer(&run, &step.verb));
                 }
             }
+            Verb::IfNext(_) => wish(&mut all, run, world),
+            Verb::IfDisk(disk, state) => self.ask_disk(&mut all, run, *disk, *state, world),
             Verb::Set(p, state) => self.set(&mut all, run, *p, Bstate::from(*state), world),
             Verb::Activate(p) => {
                 let p = p.number();
@@ -346,6 +386,24 @@ impl<'p> Model<'p> {
         all.moves
     }
 
+    /// `if D is ...`: the disk is the flow's own; where something goes wrong it may be any.
+    fn ask_disk(&self, all: &mut Outcomes<'_>, run: &Run, disk: DiskIndex, state: DiskState, world: World) {
+        let ours = state == DiskState::Ours;
+        all.add(*run, Fault::None, !ours);
+        if ours {
+            return all.fault(*run, world);
+        }
+        let mut found = *run;
+        if state == DiskState::Blank {
+            for p in self.program.partitions_on(disk) {
+                found.content[p.number()] = Content::Destroyed;
+            }
+        }
+        if world.faults {
+            all.add(found, Fault::Disk, false);
+        }
+    }
+
     fn set(&self, all: &mut Outcomes<'_>, run: &Run, partition: PartitionIndex, state: Bstate, world: World) {
         let was_loaded = run.load != Load::Not;
         let before_boot = boot_that_follows(self.program, usize::from(run.at), partition).is_some();
@@ -355,6 +413,11 @@ impl<'p> Model<'p> {
                 Bstate::Dirty => run.begun |= 1 << p,
                 Bstate::Ok | Bstate::Clean => run.begun &= !(1 << p),
             }
+            match state {
+                Bstate::Dirty if run.guessed => run.condemned |= 1 << p,
+                _ => run.condemned &= !(1 << p),
+            }
+            run.wished |= before_boot;
             self.apply(&mut run.memory.parts[p], p, state, before_boot);
             if matches!(run.load, Load::Unknown | Load::Guess) {
                 run.load = Load::Guess;
@@ -394,30 +457,35 @@ impl<'p> Model<'p> {
         let untouched = *run;
         let mut run = Run { once: run.once | bit, ..*run };
         if let Verb::Heal { partition, .. } = step.verb {
-            look_again(&mut run);
+            if !world.blind {
+                look_again(&mut run);
+            }
             all.add(with_content(&run, partition.number(), Content::Good), Fault::None, false);
             return all.fault(untouched, world);
         }
         if run.load == Load::Not {
-            run.load = Load::Known;
-            if run.broken == Some(true) {
-                run.memory = Record::UNKNOWN;
+            run.load = if world.blind { Load::Unknown } else { Load::Known };
+            if world.blind || run.broken == Some(true) {
+                (run.memory, run.guessed) = (Record::UNKNOWN, true);
             }
         }
         let writable = !matches!(run.load, Load::Unknown | Load::Guess);
-        run.memory.restores = run.memory.restores.saturating_add(1).min(self.most_restores());
+        let counted = run.memory.restores.max(run.stored.remembered);
+        run.memory.restores = counted.saturating_add(1).min(self.most_restores());
+        run.stored.remembered = run.memory.restores;
         run.overwrote |= bit;
         let mut late = run;
         for p in self.targets(&step.verb) {
             run.memory.parts[p] = Part::OK;
             run.content[p] = Content::Good;
             run.begun &= !(1 << p);
+            run.condemned &= !(1 << p);
         }
         if let Verb::RestoreDisk(d) = step.verb {
             run.stored.active[d.number()] = self.first_on[d.number()];
         }
         run.restored |= bit;
-        run.load = Load::Known;
+        run.load = if world.blind { Load::Guess } else { Load::Known };
         run.stored.record = run.memory;
         all.add(run, Fault::None, false);
         all.fault(untouched, world);
@@ -488,23 +556,41 @@ fn loaded(run: &Run, world: World) -> Vec<(Run, Fault)> {
     if run.load != Load::Not {
         return vec![(*run, Fault::None)];
     }
-    let read = match run.broken {
-        Some(true) => Run { load: Load::Broken, memory: Record::UNKNOWN, ..*run },
-        _ => Run { load: Load::Known, ..*run },
-    };
+    let guess = |load| Run { load, memory: Record::UNKNOWN, guessed: true, ..*run };
+    if world.blind {
+        return vec![(guess(Load::Unknown), Fault::None)];
+    }
+    let read = if run.broken == Some(true) { guess(Load::Broken) } else { Run { load: Load::Known, ..*run } };
     let mut all = vec![(read, Fault::None)];
     if world.unread {
-        all.push((Run { load: Load::Unknown, memory: Record::UNKNOWN, ..*run }, Fault::All));
+        all.push((guess(Load::Unknown), Fault::All));
     }
     all
+}
+
+/// `if next is ...`: nothing is wished for, or that. A wish is taken off bstate.txt before it is followed, so it
+/// is followed once.
+fn wish(all: &mut Outcomes<'_>, run: &Run, world: World) {
+    for (run, fault) in loaded(run, world) {
+        all.add(run, fault, true);
+        if world.wishes && run.load == Load::Known && !run.guessed && fault == Fault::None && !run.wished {
+            let mut followed = Run { wished: true, ..run };
+            followed.stored.record = run.memory;
+            all.add(followed, Fault::Wish, false);
+        }
+    }
 }
 
 /// After a `heal` the copies are looked for again; what is known from before stays.
 fn look_again(run: &mut Run) {
     let broken = run.broken == Some(true);
     match run.load {
-        Load::Not | Load::Unknown if broken => (run.load, run.memory) = (Load::Broken, Record::UNKNOWN),
-        Load::Unknown => (run.load, run.memory) = (Load::Known, run.stored.record),
+        Load::Not | Load::Unknown if broken => {
+            (run.load, run.memory, run.guessed) = (Load::Broken, Record::UNKNOWN, true);
+        }
+        Load::Unknown => {
+            (run.load, run.memory, run.guessed, run.condemned) = (Load::Known, run.stored.record, false, 0);
+        }
         // A guess can be written now.
         Load::Not | Load::Guess => run.load = Load::Known,
         Load::Known | Load::Broken => {}
@@ -521,8 +607,8 @@ fn answer(run: &Run, verb: &Verb) -> bool {
         Verb::IfFailures(p, limit) if known => below(part(p).failures, *limit),
         Verb::IfCrashes(p, limit) if known => below(part(p).crashes, *limit),
         Verb::IfFailures(_, limit) | Verb::IfCrashes(_, limit) => run.load == Load::Broken && *limit > 0,
-        Verb::IfRestores(limit) if known => below(run.memory.restores, *limit),
-        Verb::IfRestores(limit) => *limit > 0,
+        Verb::IfRestores(limit) if known => below(run.memory.restores.max(run.stored.remembered), *limit),
+        Verb::IfRestores(limit) => below(run.stored.remembered, *limit),
         _ => true,
     }
 }

@@ -11,6 +11,9 @@ use super::model::{End, Fault, Model, rewrites};
 use super::state::{Bstate, Load, Part, Stored};
 use super::walk::{Start, Taken};
 
+/// What lets a restore lose what no seal covers.
+const LOSING: &str = "allow losing what is not protected";
+
 /// Steps of one start that are shown; a longer way is shown by its end.
 const MOST_LINES: usize = 60;
 
@@ -29,8 +32,15 @@ pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
         ),
         Kind::Destroys(p) => (
             format!("`{text}` can destroy {}, which was verified and is not Dirty", name(p)),
-            format!("boot {} first; if this is meant, write `{text} allow good copies`", name(p)),
+            format!("{}; if this is meant, write `{text} allow good copies`", first(model, &finding, p)),
         ),
+        Kind::Loses { partition, of_disk } => {
+            let instead = if of_disk { "" } else { "leave it out, so that another copy goes on; " };
+            (
+                format!("`{text}` can lose what is not protected in {}", name(partition)),
+                format!("{instead}if this is meant, write `{text} {LOSING}`"),
+            )
+        }
         Kind::NotAgain(p) => (
             format!("{} is booted and shut down properly, and then it is not booted again", name(p)),
             format!("let the flow reach `{text}` when {} is OK", name(p)),
@@ -42,6 +52,11 @@ pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
         Kind::NeverTried(p) => (
             format!("when boots keep failing, the machine ends here, and {} was never tried", name(p)),
             format!("let the flow go on to {} before", name(p)),
+        ),
+        Kind::Unbounded if finding.starts.iter().any(|start| start.blind) => (
+            format!("nothing bounds `{text}` where no bstate.txt can be read: failures are not counted then"),
+            "ask `if restores below N` before it, which memory counts too, and end in `hold` when that fails"
+                .to_string(),
         ),
         Kind::Unbounded => (
             format!("nothing bounds `{text}`: it can be repeated for ever while no system reports"),
@@ -72,10 +87,27 @@ pub fn show(model: &Model<'_>, file: &str, finding: Finding) -> Shown {
     Shown { severity: finding.severity(), line: step.line, message, help, trace }
 }
 
+/// What keeps a good copy.
+fn first(model: &Model<'_>, finding: &Finding, p: usize) -> String {
+    let last = finding.starts.last().and_then(|start| start.steps.last());
+    let name = model.name(p);
+    if last.is_some_and(|taken| taken.before.guessed) {
+        return format!(
+            "where bstate.txt can't be read every `if {name} ...` fails: let that of `if {name} is Dirty`, before \
+            any `set`, lead to its boot"
+        );
+    }
+    format!("boot {name} first")
+}
+
 fn trace(model: &Model<'_>, file: &str, finding: &Finding) -> String {
     let mut out = String::new();
     let Some(first) = finding.starts.first() else { return out };
-    let _ = writeln!(out, "with {} in bstate.txt:", state_words(model, first, ", "));
+    if first.blind {
+        let _ = writeln!(out, "where no bstate.txt can be read or written:");
+    } else {
+        let _ = writeln!(out, "with {} in bstate.txt:", state_words(model, first, ", "));
+    }
     for start in &finding.starts {
         let skipped = start.steps.len().saturating_sub(MOST_LINES);
         if skipped > 0 {
@@ -97,7 +129,13 @@ fn trace(model: &Model<'_>, file: &str, finding: &Finding) -> String {
         let _ = writeln!(out, "  ... and so on, for ever");
     }
     let _ = write!(out, "{}", command(model, file, finding));
+    out.truncate(out.trim_end().len());
     out
+}
+
+/// Whether `simulate` has an option for it.
+fn is_option(fault: Fault) -> bool {
+    matches!(fault, Fault::All | Fault::Late)
 }
 
 /// A step as a run prints it.
@@ -120,7 +158,7 @@ fn reason(step: &Step, taken: &Taken) -> String {
         _ => n.to_string(),
     };
     match (&step.verb, taken.failed) {
-        (Verb::IfState(..), true) if unknown => "no copy of bstate.txt is readable".to_string(),
+        (Verb::IfState(..) | Verb::IfNext(_), true) if unknown => "no copy of bstate.txt is readable".to_string(),
         (Verb::IfState(p, _), true) => {
             run.memory.parts[p.number()].state.map_or(String::new(), |s| format!("it is {}", s.name()))
         }
@@ -128,6 +166,11 @@ fn reason(step: &Step, taken: &Taken) -> String {
         (Verb::IfCrashes(p, _), _) => count(run.memory.parts[p.number()].crashes),
         (Verb::IfRestores(_), _) if unknown => "no copy of bstate.txt tells of any".to_string(),
         (Verb::IfRestores(_), _) => count(run.memory.restores),
+        (Verb::Set(..), true) if matches!(run.load, Load::Unknown | Load::Guess) => {
+            "no copy of bstate.txt could be written".to_string()
+        }
+        (Verb::IfNext(_), true) => "nothing is wished for".to_string(),
+        (Verb::IfDisk(..), true) if taken.fault == Fault::None => "it is the flow's own".to_string(),
         (Verb::Watchdog { .. }, true) => "no watchdog found".to_string(),
         (Verb::Wait(_), true) => "a key was pressed".to_string(),
         (verb, true) if rewrites(verb) && taken.fault == Fault::None => {
@@ -145,7 +188,7 @@ fn state_words(model: &Model<'_>, start: &Start, between: &str) -> String {
         return "nothing valid".to_string();
     }
     let Stored { record, .. } = start.from;
-    let mut words = Vec::new();
+    let mut words: Vec<String> = wish(model, start).map(|wish| format!("next={wish}")).into_iter().collect();
     for (name, part) in model.program.partition_names().zip(record.parts) {
         let Part { state, failures, crashes } = part;
         words.push(format!("{name}={}", state.unwrap_or(Bstate::Ok).name()));
@@ -162,9 +205,21 @@ fn state_words(model: &Model<'_>, start: &Start, between: &str) -> String {
     words.join(between)
 }
 
-/// The command that shows the same on a disk.
+/// What the operator has wished for in a start: the last word of the step that followed it.
+fn wish<'p>(model: &Model<'p>, start: &Start) -> Option<&'p str> {
+    let followed = start.steps.iter().find(|taken| taken.fault == Fault::Wish)?;
+    model.step(followed.at).text.split(' ').next_back()
+}
+
+/// The command that shows the same on a disk. Nothing where there is none: no option says what other disks look
+/// like, what is wished for in later starts, and that bstate.txt is never there.
 fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
     let Some(first) = finding.starts.first() else { return String::new() };
+    let with = |fault: Fault| move |start: &Start| start.steps.iter().any(|taken| taken.fault == fault);
+    let later = finding.starts.iter().skip(1).any(with(Fault::Wish));
+    if first.blind || later || finding.starts.iter().any(with(Fault::Disk)) {
+        return String::new();
+    }
     let mut command = format!("to see it: knownstate simulate {file}");
     for disk in model.program.disk_indexes().map(|d| model.program.disk(d)) {
         let _ = write!(command, " --disk {}=DISK", disk.name);
@@ -176,7 +231,7 @@ fn command(model: &Model<'_>, file: &str, finding: &Finding) -> String {
     let rounds = if matches!(finding.kind, Kind::Restarts { .. } | Kind::Unbounded) { 2 } else { 1 };
     let starts = || std::iter::repeat_n(&finding.starts, rounds).flatten();
     for (n, start) in starts().enumerate() {
-        for (index, taken) in start.steps.iter().enumerate().filter(|(_, t)| t.fault != Fault::None) {
+        for (index, taken) in start.steps.iter().enumerate().filter(|(_, t)| is_option(t.fault)) {
             let step = model.step(taken.at);
             let name = if step.label == "-" { format!(":{}", step.line) } else { step.label.clone() };
             let times = start.steps[..=index].iter().filter(|t| t.at == taken.at).count();

@@ -70,11 +70,14 @@ impl Record {
     pub const UNKNOWN: Self = Self { parts: [Part::DIRTY; MOST], restores: 0 };
 }
 
-/// What outlives a start: bstate.txt, and the active partition of each disk.
+/// What outlives a start: bstate.txt, the active partition of each disk, and, over a warm restart, the number of
+/// restores that memory keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stored {
     pub record: Record,
     pub active: [u8; MOST],
+    /// Matters, and is followed, only where bstate.txt can't be read.
+    pub remembered: u16,
 }
 
 /// What a run knows of bstate.txt.
@@ -122,6 +125,13 @@ pub struct Run {
     pub in_vain: u8,
     /// `set P Dirty` was carried out, and nothing has made it OK or Clean since.
     pub begun: u8,
+    /// Whether the record in memory began as a guess, because no copy was valid or readable: what it calls Dirty
+    /// may be so for want of knowledge.
+    pub guessed: bool,
+    /// While it is guessed: partitions that this start itself has set Dirty.
+    pub condemned: u8,
+    /// Whether the operator's wish was followed, or is taken away by a boot.
+    pub wished: bool,
     /// Rewriting steps that were begun, as bits: see [`super::model::Model::once`].
     pub once: u32,
     /// Those that restored something.
@@ -141,9 +151,33 @@ impl Run {
             content: [Content::Unseen; MOST],
             in_vain: 0,
             begun: 0,
+            guessed: false,
+            condemned: 0,
+            wished: false,
             once: 0,
             restored: 0,
             overwrote: 0,
         }
+    }
+
+    /// How little is known of bstate.txt: 0 where it was read, 1 where it can't be, 2 where no copy is valid.
+    pub fn doubt(&self) -> u8 {
+        match self.load {
+            Load::Unknown | Load::Guess => 1,
+            Load::Not if self.broken == Some(true) => 2,
+            _ if self.guessed => 2,
+            _ => 0,
+        }
+    }
+
+    /// Whether a copy was verified and nothing speaks against it: neither bstate.txt, nor, where that can't be
+    /// read, this start itself.
+    pub fn is_good(&self, p: usize) -> bool {
+        let dirty = if self.doubt() > 0 {
+            self.condemned & 1 << p != 0
+        } else {
+            !matches!(self.memory.parts[p].state, Some(Bstate::Ok | Bstate::Clean))
+        };
+        self.content[p] == Content::Good && !dirty
     }
 }

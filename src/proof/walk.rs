@@ -10,7 +10,7 @@ use rustc_hash::FxHasher;
 use knownstate_core::logic::Verb;
 
 use super::model::{End, Fault, Model, Move, What, World};
-use super::state::{Bstate, Part, Record, Run, Stored};
+use super::state::{Bstate, Load, Part, Record, Run, Stored};
 
 type Hasher = BuildHasherDefault<FxHasher>;
 
@@ -33,6 +33,8 @@ pub struct Start {
     pub from: Stored,
     /// Whether every copy of bstate.txt is broken.
     pub broken: bool,
+    /// Whether there is none that can be read or written, from the first start to the last.
+    pub blind: bool,
     pub steps: Vec<Taken>,
     pub end: Option<End>,
     /// What the system does after a hand-off.
@@ -147,7 +149,8 @@ impl Walk {
         }
         moves.reverse();
         let end = last.and_then(|m| m.end);
-        let mut start = Start { from: self.nodes[0].stored, broken: false, steps: Vec::new(), end, system: None };
+        let from = self.nodes[0].stored;
+        let mut start = Start { from, broken: false, blind: false, steps: Vec::new(), end, system: None };
         // What nobody asked for is as a restore leaves it.
         if start.from.record == Record::OPEN {
             start.from = model.fresh(Record::OK);
@@ -162,6 +165,9 @@ impl Walk {
                 }
             }
         }
+        // Broken or not makes no difference to whoever can't read it.
+        let seen = |loads: &[Load]| start.steps.iter().any(|taken| loads.contains(&taken.before.load));
+        start.broken &= seen(&[Load::Broken]) || !seen(&[Load::Unknown, Load::Guess]);
         start
     }
 
@@ -264,7 +270,7 @@ pub fn circles(nodes: usize, edges: &[(u32, u32)]) -> Circles {
 /// mended.
 pub fn calm(model: &Model<'_>, stored: Stored, damaged: u8) -> Option<(Start, Stored)> {
     let mut run = Run::begin(stored, false);
-    let mut start = Start { from: stored, broken: false, steps: Vec::new(), end: None, system: None };
+    let mut start = Start { from: stored, broken: false, blind: false, steps: Vec::new(), end: None, system: None };
     for _ in 0..10_000 {
         let made = calm_move(model, &run, damaged)?;
         if let What::Step { fault, failed } = made.what {

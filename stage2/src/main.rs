@@ -100,6 +100,7 @@ fn obey(machine: &mut Bios, found: Found, ending: Ending) -> ! {
         Ending::Hold { label, step, why } => hold(machine, &label, &step, &why),
         Ending::Restart => {
             machine.settle();
+            // What is counted in memory is to be there afterwards.
             if restarts::restores() > 0 { power::restart_warm() } else { power::restart() }
         }
         Ending::PowerOff => {

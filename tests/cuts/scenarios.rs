@@ -145,6 +145,17 @@ impl Scenarios {
             ),
             ("the sequence ends", sector("sequence=18446744073709551615 P1=OK P2=OK restores=0"), sector(OK)),
             ("P1 typed Dirty by hand", typed("P1=Dirty\nP1.failures=3\nP2=ok\n"), sector(OK)),
+            ("P1 typed Dirty and no more", typed("P1=Dirty\nP2=ok\n"), sector(OK)),
+            (
+                "a wish, and hand-offs that are counted",
+                sector("sequence=8 set=5A17C0DE boots=7 next=P2 P1=OK P1.proved=7 P2=OK P2.trial=1 restores=0"),
+                sector("sequence=7 set=5A17C0DE boots=6 P1=OK P1.proved=6 P2=OK colour=red restores=0"),
+            ),
+            (
+                "copies of two restores",
+                sector("sequence=9 set=5A17C0DE boots=2 P1=OK P2=OK restores=1"),
+                sector("sequence=7 set=0C0DE000 boots=9 P1=Dirty P1.failures=3 P2=OK restores=0"),
+            ),
             ("P2 typed by hand in its copy", sector(FAILED), typed("P2 = clean\r\n\r\nP1.failures=3\nP1=Dirty\r\n")),
         ] {
             let mut pc = world.with_states(OK);
@@ -274,7 +285,11 @@ fn report(what: &str) -> Change {
             let name = record.booting.clone();
             record.report_shutdown(&name);
         },
-        _ => |record| record.set_dirty("P1", "bstate set Dirty", false),
+        _ => |record| {
+            if let Some(partition) = record.get_mut("P1") {
+                partition.say(bstate::State::Dirty);
+            }
+        },
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use rustix::fs::{SeekFrom, seek};
 
+use crate::common::record;
 use crate::disk::run;
 
 /// Starts that can't be compared, and why. All others are.
@@ -173,6 +174,11 @@ pub fn difference(a: &Path, b: &Path) -> Option<u64> {
             file.read_exact_at(&mut into[..length], from).expect("a disk can be read");
         }
         if left[..length] != right[..length] {
+            let [left, right] = [&left, &right].map(|piece| record::of_one_set(piece[..length].to_vec()));
+            if left == right {
+                at = from + length as u64;
+                continue;
+            }
             let same = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
             return Some(from + same as u64);
         }

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::both::line;
+use crate::common::record;
 use crate::disk::{boot_code, poke_bytes, run, tools_path};
 
 /// The disk, in sectors.
@@ -364,8 +365,8 @@ pub fn same_simulated(cd: &Path, before: &Path, said: &Said, after: &[u8]) -> Re
     if simulated != said.lines() {
         return Err(format!("simulate says {simulated:#?}"));
     }
-    let simulated = fs::read(before).expect("it is there");
-    match simulated.chunks(SECTOR).zip(after.chunks(SECTOR)).position(|(a, b)| a != b) {
+    let simulated = record::of_one_set(fs::read(before).expect("it is there"));
+    match simulated.chunks(SECTOR).zip(record::of_one_set(after.to_vec()).chunks(SECTOR)).position(|(a, b)| a != b) {
         Some(sector) => Err(format!("simulate leaves something else in sector {sector}")),
         None => Ok(()),
     }

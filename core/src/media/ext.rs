@@ -16,6 +16,10 @@ use crate::units::{Offset, SECTOR, SectorCount};
 const KNOWN_INCOMPAT: u32 = 0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000;
 /// `s_feature_incompat`: the journal has to be replayed.
 const INCOMPAT_RECOVER: u32 = 0x4;
+/// `s_feature_ro_compat`: the orphan file lists inodes that the next mount cleans up.
+const RO_ORPHAN_PRESENT: u32 = 0x1_0000;
+/// `s_state`: unmounted cleanly.
+const VALID_FS: u16 = 1;
 /// `s_feature_incompat`: group descriptors are `s_desc_size` bytes long.
 const INCOMPAT_64BIT: u32 = 0x80;
 /// `i_flags`: the inode maps its blocks by an extent tree.
@@ -58,6 +62,9 @@ impl Inode {
     }
     fn is_directory(&self) -> bool {
         self.mode() & 0xF000 == 0x4000
+    }
+    fn links(&self) -> u16 {
+        u16_at(&self.0, 0x1A)
     }
     fn flags(&self) -> u32 {
         u32_at(&self.0, 0x20)
@@ -104,6 +111,13 @@ pub fn sign_superblock(first: &[u8], second: &mut [u8]) -> bool {
     before != crc
 }
 
+/// The superblock, at byte 1024 ("Super Block").
+fn superblock(volume: &mut dyn Volume) -> Result<[u8; 2 * SECTOR], FsError> {
+    let mut superblock = [0; 2 * SECTOR];
+    read(volume, Offset(2), &mut superblock)?;
+    Ok(superblock)
+}
+
 impl Ext {
     /// Reads and checks the superblock, the first group descriptor and the root directory's inode.
     ///
@@ -113,8 +127,7 @@ impl Ext {
         if volume.length().0 < 8 {
             return Err(FsError::Unknown);
         }
-        let mut superblock = [0; 2 * SECTOR];
-        read(volume, Offset(2), &mut superblock)?;
+        let superblock = superblock(volume)?;
         if u16_at(&superblock, 0x38) != 0xEF53 {
             return Err(FsError::Unknown);
         }
@@ -175,6 +188,50 @@ impl Ext {
             wide,
             needs_recovery,
         })
+    }
+
+    /// What the next mount would write before anybody asks it to: as the journal or a list of orphans was left by a
+    /// system that did not unmount; the field's name.
+    ///
+    /// # Errors
+    /// That the superblock can't be read.
+    pub fn left_behind(&self, volume: &mut dyn Volume) -> Result<Option<&'static str>, FsError> {
+        let superblock = superblock(volume)?;
+        Ok(if self.needs_recovery {
+            Some("s_feature_incompat: RECOVER")
+        } else if u32_at(&superblock, 0xE8) != 0 {
+            Some("s_last_orphan")
+        } else if u32_at(&superblock, 0x64) & RO_ORPHAN_PRESENT != 0 {
+            Some("s_feature_ro_compat: ORPHAN_PRESENT")
+        } else {
+            None
+        })
+    }
+
+    /// Whether it says that it was unmounted (`s_state`). With a journal it says so even while it is mounted.
+    ///
+    /// # Errors
+    /// As [`Ext::left_behind`].
+    pub fn is_clean(&self, volume: &mut dyn Volume) -> Result<bool, FsError> {
+        Ok(u16_at(&superblock(volume)?, 0x3A) & VALID_FS != 0)
+    }
+
+    /// `s_uuid`, and `s_volume_name`, filled up with zeros.
+    ///
+    /// # Errors
+    /// As [`Ext::left_behind`].
+    pub fn names(&self, volume: &mut dyn Volume) -> Result<([u8; 16], [u8; 16]), FsError> {
+        let superblock = superblock(volume)?;
+        let field = |at: usize| superblock.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+        Ok((field(0x68), field(0x78)))
+    }
+
+    /// How many names a file has, by its path from the root directory on (`i_links_count`).
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why the file can't be used.
+    pub fn links(&self, volume: &mut dyn Volume, path: &str) -> Result<u16, FsError> {
+        Ok(self.lookup(volume, path)?.links())
     }
 
     /// The first sector of a block, if there is such a block. Block 0 means a hole everywhere.

@@ -158,6 +158,52 @@ impl Fat {
         }
     }
 
+    /// Whether it says that it was not unmounted: FAT\[1\]'s ClnShutBit is 0 (fatgen103, page 18; FAT12 has none),
+    /// or bit 0 of BS_Reserved1 is set (Linux `fs/fat/inode.c`, `fat_set_state`).
+    ///
+    /// # Errors
+    /// That a sector can't be read.
+    pub fn is_dirty(&self, volume: &mut dyn Volume) -> Result<bool, FsError> {
+        let clean = match self.width {
+            Width::Fat12 => 0,
+            Width::Fat16 => 0x8000,
+            Width::Fat32 => 0x0800_0000,
+        };
+        let entry = self.entry(volume, &mut Table::new(), 1)?;
+        let mut boot = [0; SECTOR];
+        read(volume, Offset(0), &mut boot)?;
+        Ok(entry & clean != clean || u8_at(&boot, self.extended(0x25)) & 1 != 0)
+    }
+
+    /// BS_VolID.
+    ///
+    /// # Errors
+    /// That the boot sector can't be read.
+    pub fn serial(&self, volume: &mut dyn Volume) -> Result<u32, FsError> {
+        let mut boot = [0; SECTOR];
+        read(volume, Offset(0), &mut boot)?;
+        Ok(u32_at(&boot, self.extended(0x27)))
+    }
+
+    /// The label in the root directory, filled up with spaces, if there is one (fatgen103, page 23).
+    ///
+    /// # Errors
+    /// What can't be read, or is wrong with the directory's cluster chain.
+    pub fn label(&self, volume: &mut dyn Volume) -> Result<Option<[u8; 11]>, FsError> {
+        // Attribute bits 20h, archive, mean nothing; a part of a long name has four others too.
+        let is_label = &mut |entry: &[u8; 32]| entry[0] != 0xE5 && entry[0x0B] & 0x1F == VOLUME;
+        match self.search(volume, self.root_cluster, is_label) {
+            Ok(entry) => Ok(entry.first_chunk().copied()),
+            Err(FsError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a field of the boot sector stands that FAT32 has 1Ch bytes further on (fatgen103, pages 11 and 12).
+    fn extended(&self, at: usize) -> usize {
+        if self.width == Width::Fat32 { at + 0x1C } else { at }
+    }
+
     pub(crate) fn cluster_valid(&self, cluster: u32) -> bool {
         cluster >= 2 && cluster - 2 < self.clusters
     }

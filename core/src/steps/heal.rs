@@ -300,8 +300,9 @@ impl Context<'_> {
         let why = match refused {
             Some(false) => None,
             Some(true) => {
-                let why = self.refusal(entry, seal, healing);
-                why.or_else(|| Some("not while the rest of a file in it can't be mended".to_string()))
+                // Looked for once more only where it will be told.
+                let own = if healing.failures < TOLD { self.refusal(entry, seal, healing) } else { None };
+                own.or_else(|| Some("not while the rest of a file in it can't be mended".to_string()))
             }
             None if healing.partial => self.refusal(entry, seal, healing),
             None => None,

@@ -160,8 +160,10 @@ impl Context<'_> {
         let declared = self.program.disk(disk);
         let code = self.mbr_code(disk)?;
         let mut old = [0; SECTOR];
-        let present = match claim.mbr().read(self.machine, Offset(0), &mut old) {
-            Ok(()) if claim.scope() == Scope::All => crate::bytes::u32_at(&old, 440),
+        let present = match (claim.note(), claim.mbr().read(self.machine, Offset(0), &mut old)) {
+            // A note knows what it was before sector 0 was torn.
+            (Some(note), _) => note.mbr.disk_signature(),
+            (None, Ok(())) if claim.scope() == Scope::All => crate::bytes::u32_at(&old, 440),
             _ => 0,
         };
         let kept = if present == 0 { default_signature(declared) } else { present };

@@ -81,6 +81,13 @@ fn has_clusters(sector: &[u8], reserved: u32, fats: u32) -> bool {
     fat != 0 && u64::from(all) > before
 }
 
+/// Linux include/linux/swap.h (union swap_header): version 1 in either byte order, and a last page. What was made
+/// over swap space leaves the magic.
+pub fn swap(view: &View<'_>, _: u64) -> bool {
+    let header = view.from(1024);
+    matches!(u32_at(header, 0), 1 | 0x0100_0000) && u32_at(header, 4) != 0
+}
+
 /// libblkid hpfs.c: the spare block is there too.
 pub fn hpfs(view: &View<'_>, _: u64) -> bool {
     view.from(0x2200).starts_with(b"\x49\x18\x91\xF9")

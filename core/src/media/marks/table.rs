@@ -233,7 +233,8 @@ pub static MARKS: &[Mark] = &[
     begin("a DASD label", &[1028, 2052, 4100, 8196], &[b"\xE5\xD6\xD3\xF1"]),
     begin("a DASD label", &[1024, 2048, 4096, 8192], &[b"\xD3\xD5\xE7\xF1", b"\xC3\xD4\xE2\xF1"]),
     // Linux include/linux/swap.h (union swap_header), kernel/power/swap.c (HIBERNATE_SIG), uswsusp, TuxOnIce.
-    begin("swap space", PAGE_ENDS, &[b"SWAPSPACE2", b"SWAP-SPACE"]),
+    begin("swap space", PAGE_ENDS, &[b"SWAPSPACE2"]).check(checks::swap),
+    begin("swap space", PAGE_ENDS, &[b"SWAP-SPACE"]),
     begin(SUSPENDED, PAGE_ENDS, &[b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"]),
     begin(SUSPENDED, &[0], &[b"\xED\xC3\x02\xE9\x98\x56\xE5\x0C"]),
     // ECMA-119 section 8.1: the first volume descriptor, in sector 16 of 2048 bytes; High Sierra's is 8 bytes on.
