@@ -5,15 +5,16 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::bstate::{self, Record};
-use crate::disks::claim::{Claim, Scope};
+use crate::disks::claim::{Claim, Kept, Scope};
 use crate::disks::look::{Look, Standing};
 use crate::disks::{Chosen, Search, default_signature, fits, never};
 use crate::logic::{DiskIndex, DiskState};
 use crate::machine::{DiskId, DiskInfo};
 use crate::media::boot_sector;
 use crate::media::filesystem::Filesystem;
+use crate::media::marks::{self, On};
 use crate::media::region::{Access, Region};
-use crate::units::{Offset, SECTOR};
+use crate::units::{Lba, Offset, SECTOR};
 
 /// A disk and what it is to the declaration that is asked for.
 struct Candidate {
@@ -27,6 +28,11 @@ struct Candidate {
 impl Candidate {
     fn named(&self) -> String {
         format!("drive {:02X}", self.info.drive)
+    }
+
+    /// Whether nobody has looked at it yet.
+    fn is_open(&self) -> bool {
+        self.look.standing == Standing::Never(String::new())
     }
 }
 
@@ -53,9 +59,15 @@ impl Search<'_> {
     /// Why there is none, in words for the log.
     pub fn find_to_restore(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
         let candidates = self.candidates(wanted);
-        if let Some(chosen) = self.ours_of(wanted, &candidates)? {
+        if let Some(mut chosen) = self.ours_of(wanted, &candidates)? {
             return match chosen.claim.scope() {
-                Scope::All | Scope::Restore => Ok(chosen),
+                Scope::All | Scope::Restore => {
+                    self.read_gaps(wanted, &mut chosen.claim);
+                    Ok(chosen)
+                }
+                Scope::State | Scope::Nothing if chosen.remark.is_empty() => {
+                    Err(chosen.claim.check_scope().err().unwrap_or_default())
+                }
                 Scope::State | Scope::Nothing => Err(chosen.remark),
             };
         }
@@ -75,6 +87,14 @@ impl Search<'_> {
             }
         }
         self.adopted(wanted, &candidates)
+    }
+
+    /// Looks for old marks in the gaps of a disk that its table has proved: a restore clears them.
+    fn read_gaps(&mut self, wanted: DiskIndex, claim: &mut Claim) {
+        if claim.is_whole() {
+            let marks = marks::look(self.machine, claim.id, Lba(0), claim.sectors(), On::Disk);
+            claim.gap_marks = self.in_gaps(wanted, &marks.found);
+        }
     }
 
     /// What the best of all candidates is.
@@ -114,44 +134,75 @@ impl Search<'_> {
                     quick.extend(look.map(|look| Candidate { id, info, look, contested }));
                 }
                 Goes::Elsewhere(disk) => {
-                    let name = &self.program.disk(disk).name;
-                    rest.push(Candidate { id, info, look: Look::never(&format!("is disk {name}")), contested: None });
+                    rest.push(Candidate { id, info, look: Look::never(&self.as_disk(disk)), contested: None });
                 }
                 Goes::Nowhere => rest.push(Candidate { id, info, look: Look::never(""), contested: None }),
             }
         }
-        if !quick.is_empty() {
+        let others = rest.iter().any(Candidate::is_open);
+        if !quick.is_empty() && !(others && self.are_all_damaged(wanted, &quick)) {
             return quick;
         }
         let lacking = self.lacking(&all, wanted);
-        for candidate in &mut rest {
-            if candidate.look.standing != Standing::Never(String::new()) {
-                continue;
-            }
+        for candidate in rest.iter_mut().filter(|candidate| candidate.is_open()) {
             candidate.look = self.whole_once(candidate.id, &candidate.info, wanted);
-            let kind = core::mem::discriminant(&candidate.look.standing);
-            if !matches!(candidate.look.standing, Standing::Ours { .. } | Standing::Blank) {
-                continue;
-            }
-            let mut claimants = alloc::vec![wanted];
-            // A declaration without an image never takes a blank disk.
-            let blank = candidate.look.standing == Standing::Blank;
-            for &other in &lacking {
-                if blank && !self.has_images(other) {
-                    continue;
+            self.settle_rivals(candidate, &lacking, &all, wanted);
+        }
+        if quick.is_empty() {
+            return rest;
+        }
+        // Where the table of one proves it, others count only if they are as much ours.
+        quick.extend(rest.into_iter().filter(|candidate| matches!(candidate.look.standing, Standing::Ours { .. })));
+        quick
+    }
+
+    /// Whether none of these disks has a copy that can be read.
+    fn are_all_damaged(&mut self, wanted: DiskIndex, quick: &[Candidate]) -> bool {
+        !quick.iter().any(|candidate| self.rate(wanted, candidate).0)
+    }
+
+    /// Finds out whether a disk that is ours or blank is another declaration's as well, or rather.
+    #[inline(never)]
+    fn settle_rivals(
+        &mut self,
+        candidate: &mut Candidate,
+        lacking: &[DiskIndex],
+        all: &[(DiskId, DiskInfo)],
+        wanted: DiskIndex,
+    ) {
+        let blank = candidate.look.standing == Standing::Blank;
+        if !blank && !matches!(candidate.look.standing, Standing::Ours { .. }) {
+            return;
+        }
+        let mut claimants = alloc::vec![wanted];
+        for &other in lacking {
+            match self.whole_once(candidate.id, &candidate.info, other).standing {
+                // What is one declaration's own is not blank for another one.
+                Standing::Ours { .. } if blank => return candidate.look = Look::never(&self.as_disk(other)),
+                Standing::Ours { .. } => claimants.push(other),
+                // A declaration without an image takes no blank disk, nor does one that has its disk.
+                Standing::Blank if blank && self.has_images(other) && !self.has_own(other, all) => {
+                    claimants.push(other);
                 }
-                let standing = self.whole_once(candidate.id, &candidate.info, other).standing;
-                claimants.extend((core::mem::discriminant(&standing) == kind).then_some(other));
-            }
-            match self.goes_to(candidate.id, &candidate.info, &claimants, wanted) {
-                Goes::Here(contested) => candidate.contested = contested,
-                Goes::Elsewhere(disk) => {
-                    candidate.look = Look::never(&format!("is disk {}", self.program.disk(disk).name));
-                }
-                Goes::Nowhere => {}
+                _ => {}
             }
         }
-        rest
+        match self.goes_to(candidate.id, &candidate.info, &claimants, wanted) {
+            Goes::Here(contested) => candidate.contested = contested,
+            Goes::Elsewhere(disk) => candidate.look = Look::never(&self.as_disk(disk)),
+            Goes::Nowhere => {}
+        }
+    }
+
+    fn as_disk(&self, disk: DiskIndex) -> String {
+        format!("is disk {}", self.program.disk(disk).name)
+    }
+
+    /// Whether any disk is provably a declaration's own.
+    fn has_own(&mut self, wanted: DiskIndex, all: &[(DiskId, DiskInfo)]) -> bool {
+        all.iter().any(|(id, info)| {
+            never(info).is_none() && matches!(self.whole_once(*id, info, wanted).standing, Standing::Ours { .. })
+        })
     }
 
     /// The declarations to which a disk's table proves it.
@@ -321,6 +372,14 @@ impl Search<'_> {
         format!("no disk is {}: {}{remedy}", disk.name, reasons.join(", "))
     }
 
+    /// The entries that have to be kept: where the disk may be adopted, those alone that are in nobody's way.
+    fn kept(&self, wanted: DiskIndex, look: &Look) -> Vec<Kept> {
+        let map = self.program.map(wanted);
+        let beside = |kept: &&Kept| !map.iter().any(|e| e.kind != 0 && kept.overlaps(e.start.into(), e.end()));
+        let adopt = self.program.disk(wanted).adopt;
+        look.kept.iter().filter(|kept| !adopt || beside(kept)).cloned().collect()
+    }
+
     fn chosen(&self, wanted: DiskIndex, candidate: &Candidate, scope: Scope) -> Chosen {
         let disk = self.program.disk(wanted);
         let Candidate { id, info, look, .. } = candidate;
@@ -329,7 +388,7 @@ impl Search<'_> {
             id: *id,
             info: *info,
             scope,
-            kept: look.kept.clone(),
+            kept: self.kept(wanted, look),
             first: self.first_of(wanted),
             gap_marks: look.gap_marks.clone(),
             whole: look.whole,

@@ -1,25 +1,37 @@
 //! Whether what is at some place of a disk is ours: the proof by content.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::bstate::{self, Parsed, Record};
 use crate::disks::Search;
-use crate::logic::{PartitionIndex, Program};
+use crate::logic::{DiskIndex, PartitionIndex, Program};
 use crate::machine::{DiskId, DiskInfo};
-use crate::media::filesystem::{Filesystem, FsError};
+use crate::media::filesystem::{FileMap, Filesystem, FsError};
 use crate::media::marks::{self, On};
 use crate::media::region::{Access, Region};
-use crate::table::{CHUNK_BYTES, SEALS, Table};
+use crate::table::{CHUNK_BYTES, Entry, SEALS, Table};
 use crate::units::{Lba, Offset, SECTOR, SectorCount};
 
+/// A FAT boot sector and an ext superblock are before this sector.
+const BEGINNING: u64 = 4;
 /// Of an image without a bstate.txt, so many bytes have to be on the disk.
 const IMAGE_PROOF_BYTES: usize = CHUNK_BYTES;
 
+/// What proves a partition's place to be ours.
+pub(super) struct Content {
+    /// In words.
+    pub what: String,
+    /// How many sectors from the partition's beginning belong to it; 0 where nobody can tell.
+    pub sectors: u64,
+}
+
 impl Search<'_> {
-    /// What at a declared partition's place says that it is ours, in words; nothing where nothing does.
+    /// What at a declared partition's place says that it is ours; nothing where nothing does.
     #[inline(never)]
-    pub(super) fn content_of(&mut self, disk: DiskId, info: &DiskInfo, partition: PartitionIndex) -> Option<String> {
+    pub(super) fn content_of(&mut self, disk: DiskId, info: &DiskInfo, partition: PartitionIndex) -> Option<Content> {
         let declared = self.program.partition(partition);
         let end = declared.start.0.checked_add(declared.sectors.0)?;
         if declared.image.is_none() || end > info.sectors {
@@ -29,18 +41,27 @@ impl Search<'_> {
         let named = [declared.name.as_str()];
         match Filesystem::open(&mut region.volume(self.machine)) {
             Ok(filesystem) => {
+                let sectors = filesystem.sectors();
                 if self.record_in(&region, &filesystem, &named) {
-                    return Some(bstate::FILE.to_string());
+                    return Some(Content { what: bstate::FILE.to_string(), sectors });
                 }
-                let image = self.image_of(partition).map(|image| image.header.sectors);
-                let lengths = [Some(declared.sectors), image];
-                self.seal_in(&region, &filesystem, &lengths)
+                let lengths = self.lengths_of(partition);
+                let what = self.seal_in(&region, &filesystem, &lengths);
+                // Its directory may be gone, and it still be the one from the CD.
+                let what = what.or_else(|| self.remains_of_shipped(&region, partition, &named));
+                what.map(|what| Content { what, sectors })
             }
             Err(FsError::Io { .. }) => None,
             // Where anything else begins by now, what is left of ours says nothing.
             Err(_) if !self.is_unmarked(disk, &region, declared.start, declared.sectors) => None,
-            Err(_) => self.remains_of(&region, partition, &named),
+            Err(_) => self.remains_of(&region, partition, &named).map(|what| Content { what, sectors: 0 }),
         }
+    }
+
+    /// The lengths that a seal of a partition has: the partition's own, and its image's.
+    fn lengths_of(&mut self, partition: PartitionIndex) -> Vec<SectorCount> {
+        let image = self.image_of(partition).map(|image| image.header.sectors);
+        [self.program.partition(partition).sectors].into_iter().chain(image).collect()
     }
 
     /// Whether a filesystem begins at an entry's place that has our bstate.txt; `named` are the partitions that
@@ -52,6 +73,23 @@ impl Search<'_> {
             Ok(filesystem) => self.record_in(&region, &filesystem, named),
             Err(_) => false,
         }
+    }
+
+    /// The same with the seal of one of a disk's partitions; its name.
+    #[inline(never)]
+    pub(super) fn begins_with_seal(
+        &mut self,
+        disk: DiskId,
+        start: u64,
+        sectors: u64,
+        wanted: DiskIndex,
+    ) -> Option<String> {
+        let region = Region::cut(disk, Lba(start), SectorCount(sectors), Access::Nothing);
+        let filesystem = Filesystem::open(&mut region.volume(self.machine)).ok()?;
+        let program = self.program;
+        let partitions = program.partitions_on(wanted).filter(|&p| program.partition(p).image.is_some());
+        let lengths: Vec<SectorCount> = partitions.flat_map(|p| self.lengths_of(p)).collect();
+        self.seal_in(&region, &filesystem, &lengths)
     }
 
     fn record_in(&mut self, region: &Region, filesystem: &Filesystem, named: &[&str]) -> bool {
@@ -73,11 +111,11 @@ impl Search<'_> {
     }
 
     /// The seal in a filesystem that is of one of these lengths.
-    fn seal_in(&mut self, region: &Region, filesystem: &Filesystem, lengths: &[Option<SectorCount>]) -> Option<String> {
+    fn seal_in(&mut self, region: &Region, filesystem: &Filesystem, lengths: &[SectorCount]) -> Option<String> {
         let found = SEALS.into_iter().find(|name| {
             let Ok(map) = filesystem.extents(&mut region.volume(self.machine), name) else { return false };
             let seal = Table::on_disk(self.machine, region, map, name);
-            seal.is_ok_and(|seal| seal.is_some_and(|seal| lengths.contains(&Some(seal.header.sectors))))
+            seal.is_ok_and(|seal| seal.is_some_and(|seal| lengths.contains(&seal.header.sectors)))
         });
         found.map(ToString::to_string)
     }
@@ -88,31 +126,68 @@ impl Search<'_> {
         marks.found.is_empty()
     }
 
-    /// What is left where the filesystem's beginning is destroyed: bstate.txt at the sector where the image has it,
-    /// or, of an image without one, its beginning.
+    /// What is left in a filesystem whose boot sector or superblock is the shipped one, with its serial number or UUID.
+    fn remains_of_shipped(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
+        let image = self.image_of(partition)?;
+        if self.is_same(region, &image, |entry| entry.first < BEGINNING) {
+            return self.remains_of(region, partition, named);
+        }
+        None
+    }
+
+    /// What is left where the filesystem's beginning is destroyed: bstate.txt or a seal at the sectors where the image
+    /// has it, or, of an image without them, its beginning.
     fn remains_of(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
         let image = self.image_of(partition)?;
         match image.header.state {
             Some(at) if self.is_record(region, at, false, named) => Some(bstate::FILE.to_string()),
-            Some(_) => None,
+            Some(_) => self.seal_at_its_place(region, partition, &image),
             None => self.begins_as(region, &image).then(|| image.name().to_string()),
         }
     }
 
+    /// A seal where the image has that file.
+    #[inline(never)]
+    fn seal_at_its_place(&mut self, region: &Region, partition: PartitionIndex, image: &Table) -> Option<String> {
+        let lengths = self.lengths_of(partition);
+        let found = SEALS.into_iter().find(|name| {
+            let pieces = image.pieces_of(self.machine, &format!("/{name}"));
+            let runs = pieces.into_iter().map(|(first, behind)| (Offset(first), behind - first)).collect();
+            let map = FileMap { bytes: region.length().bytes(), runs, overhead: None };
+            let seal = Table::on_disk(self.machine, region, map, name);
+            seal.is_ok_and(|seal| seal.is_some_and(|seal| lengths.contains(&seal.header.sectors)))
+        });
+        found.map(ToString::to_string)
+    }
+
     /// Whether the first sectors that an image describes are those of the partition.
     fn begins_as(&mut self, region: &Region, image: &Table) -> bool {
+        let mut left = IMAGE_PROOF_BYTES;
+        self.is_same(region, image, |entry| {
+            let wanted = left > 0;
+            left = left.saturating_sub(entry.bytes());
+            wanted
+        })
+    }
+
+    /// Whether the first of an image's entries, as long as they are `wanted`, are what the partition holds; there has to
+    /// be one.
+    #[inline(never)]
+    fn is_same(&mut self, region: &Region, image: &Table, mut wanted: impl FnMut(&Entry) -> bool) -> bool {
         let mut content = vec![0; CHUNK_BYTES];
         let mut entries = image.entries();
-        let mut compared = 0;
-        while compared < IMAGE_PROOF_BYTES {
-            let Ok(Some(entry)) = entries.next(self.machine) else { break };
+        let mut any = false;
+        while let Ok(Some(entry)) = entries.next(self.machine) {
+            if !wanted(&entry) {
+                return any;
+            }
             let Some(content) = content.get_mut(..entry.bytes()) else { return false };
             if region.read(self.machine, Offset(entry.first), content).is_err() || !entry.matches(content) {
                 return false;
             }
-            compared += entry.bytes();
+            any = true;
         }
-        compared > 0
+        any
     }
 
     /// A partition's image on the CD, where there is one that can be read.

@@ -20,6 +20,8 @@ use crate::units::{Lba, SECTOR};
 const MIB: u64 = (1 << 20) / SECTOR as u64;
 /// As much of each declared partition's beginning has to be blank on a blank disk: 64 KiB.
 const HEAD: u64 = 128;
+/// An entry with more sectors between what is ours is not read to find out whether it is empty: 256 MiB.
+const MAX_EMPTY: u64 = 256 * MIB;
 /// Sectors that are read at once.
 const STRIDE: u64 = 64;
 
@@ -112,6 +114,9 @@ struct Seen {
     mbr: Option<Mbr>,
     marks: Marks,
     listed: Listed,
+    /// Whether it is blank, where sector 0 has no table: nothing, the first sector with something, or what could not
+    /// be read.
+    blank: Option<Result<Option<u64>, (u64, String)>>,
 }
 
 impl Search<'_> {
@@ -203,7 +208,7 @@ impl Search<'_> {
     /// Looks at all that says whose the disk is.
     #[inline(never)]
     pub(super) fn whole(&mut self, id: DiskId, info: &DiskInfo, wanted: DiskIndex) -> Look {
-        let seen = self.see(id, info);
+        let seen = self.see(id, info, wanted);
         if self.is_copy_of_medium(id, &seen.marks) {
             return Look::of(Standing::Never("is a copy of the boot medium".to_string()));
         }
@@ -221,17 +226,22 @@ impl Search<'_> {
     }
 
     #[inline(never)]
-    fn see(&mut self, id: DiskId, info: &DiskInfo) -> Seen {
+    fn see(&mut self, id: DiskId, info: &DiskInfo, wanted: DiskIndex) -> Seen {
         let mut sector = [0; SECTOR];
         let first = self.machine.read_disk(id, Lba(0), &mut sector).is_ok().then_some(sector);
         let mbr = first.as_ref().and_then(|sector| Mbr::parse(sector).ok());
-        let mut marks = marks::look(self.machine, id, Lba(0), info.sectors, On::Disk);
+        // Where both ends are blank, which is to be read anyway, no mark can be there.
+        let blank = mbr.is_none().then(|| self.blank(id, info, wanted));
+        let mut marks = match blank {
+            Some(Ok(None)) => marks::look_between(self.machine, id, Lba(0), info.sectors, MIB, On::Disk),
+            _ => marks::look(self.machine, id, Lba(0), info.sectors, On::Disk),
+        };
         if seeded(Defect::MarksOverlooked) {
             marks.found.clear();
         }
         let none = || Listed { entries: Vec::new(), unreadable: None };
         let listed = mbr.as_ref().map_or_else(none, |mbr| entries::list(self.machine, id, info.sectors, mbr));
-        Seen { first, mbr, marks, listed }
+        Seen { first, mbr, marks, listed, blank }
     }
 
     /// The proof by note or content, if there is one.
@@ -250,16 +260,20 @@ impl Search<'_> {
             if self.is_reused(id, info, wanted, partition, seen) {
                 continue;
             }
-            if let Some(what) = self.content_of(id, info, partition) {
-                let proof = format!("{what} in {}", self.program.partition(partition).name);
+            if let Some(content) = self.content_of(id, info, partition) {
+                let proof = format!("{} in {}", content.what, self.program.partition(partition).name);
                 return Some(Look::of(Standing::Ours { proof, scope: Scope::All }));
             }
         }
         // Another layout of the same system: what a restore may replace, and nothing else may touch.
         let names = names_on(self.program, wanted);
         for entry in &seen.listed.entries {
-            if self.begins_with_record(id, entry.start, entry.sectors, &names) {
-                let proof = format!("bstate.txt at sector {}", entry.start);
+            let found = match self.begins_with_record(id, entry.start, entry.sectors, &names) {
+                true => Some("bstate.txt".to_string()),
+                false => self.begins_with_seal(id, entry.start, entry.sectors, wanted),
+            };
+            if let Some(what) = found {
+                let proof = format!("{what} at sector {}", entry.start);
                 return Some(Look::of(Standing::Ours { proof, scope: Scope::Restore }));
             }
         }
@@ -386,7 +400,7 @@ impl Search<'_> {
     }
 
     /// Marks in no declared partition. (Those in other entries are left out when they are cleared.)
-    fn in_gaps(&self, wanted: DiskIndex, marks: &[Found]) -> Vec<(u64, u64)> {
+    pub(super) fn in_gaps(&self, wanted: DiskIndex, marks: &[Found]) -> Vec<(u64, u64)> {
         let map = self.program.map(wanted);
         let declared = |at: u64, end: u64| map.iter().any(|e| e.kind != 0 && u64::from(e.start) < end && at < e.end());
         let places = marks.iter().map(|found| (found.at.0, found.sectors));
@@ -426,8 +440,9 @@ impl Search<'_> {
         }
     }
 
-    /// Whether nothing is in an entry but partitions of ours, as far as the first and the last MiB of all else in it
-    /// tell: one byte, repeated. So a table in which a bit has flipped keeps nothing in its place.
+    /// Whether nothing is in an entry but filesystems of ours, where the declared partitions begin: one byte, repeated.
+    /// So a table in which a bit has flipped keeps nothing in its place. All of it is read, which only such a table
+    /// asks for; what is too long for that is not empty.
     #[inline(never)]
     fn is_empty(&mut self, id: DiskId, info: &DiskInfo, wanted: DiskIndex, entry: &Kept) -> bool {
         let mut at = entry.start;
@@ -436,28 +451,28 @@ impl Search<'_> {
         partitions.sort_by_key(|&p| self.program.partition(p).start);
         let mut byte = None;
         for partition in partitions {
-            let declared = self.program.partition(partition);
-            let behind = declared.start.0.saturating_add(declared.sectors.0);
-            if entry.overlaps(declared.start.0, behind) && self.content_of(id, info, partition).is_some() {
-                if !self.is_blank(id, at, declared.start.0, &mut byte) {
-                    return false;
-                }
-                at = at.max(behind);
+            let start = self.program.partition(partition).start.0;
+            if start < at || start >= end {
+                continue;
             }
+            let Some(content) = self.content_of(id, info, partition) else { continue };
+            if !self.is_blank(id, at, start, &mut byte) {
+                return false;
+            }
+            at = start.saturating_add(content.sectors).max(at);
         }
         self.is_blank(id, at, end, &mut byte)
     }
 
-    /// Whether sectors `from` up to `end` are this byte, or the one that they begin with, as far as their first and
-    /// last MiB tell.
+    /// Whether sectors `from` up to `end` are this byte, or the one that they begin with.
     fn is_blank(&mut self, id: DiskId, from: u64, end: u64, byte: &mut Option<u8>) -> bool {
-        let middle = from.saturating_add(MIB).min(end);
-        for (from, end) in [(from, middle), (end.saturating_sub(MIB).max(middle), end)] {
-            match self.uniform(id, from, end, *byte, &[]) {
-                Ok(Uniform::Of(found)) => *byte = Some(found),
-                Ok(Uniform::Nothing) => {}
-                Ok(Uniform::Differs(_)) | Err(_) => return false,
-            }
+        if end.saturating_sub(from) > MAX_EMPTY {
+            return false;
+        }
+        match self.uniform(id, from, end, *byte, &[]) {
+            Ok(Uniform::Of(found)) => *byte = Some(found),
+            Ok(Uniform::Nothing) => {}
+            Ok(Uniform::Differs(_)) | Err(_) => return false,
         }
         true
     }
@@ -470,11 +485,11 @@ impl Search<'_> {
         let owner = self.owner(id, info, seen);
         if seen.mbr.as_ref().is_some_and(|mbr| mbr.has_map(&self.program.map(wanted))) {
             let why = match &owner {
+                _ if self.is_disproved(wanted, signature) => format!("has signature {signature:08X}"),
                 Some(owner) => format!("has the declared table and carries {owner}"),
-                None if signature != 0 && disk.signature.is_some() => format!("has signature {signature:08X}"),
                 None => "has the declared table, and nothing else says that it is ours".to_string(),
             };
-            return Look::unclear(why);
+            return self.taken(wanted, seen, Standing::Unclear { why, blank: false });
         }
         if let Some(owner) = owner {
             return self.taken(wanted, seen, Standing::Foreign(format!("carries {owner}")));
@@ -491,7 +506,7 @@ impl Search<'_> {
             };
             return self.taken(wanted, seen, Standing::Foreign(what));
         }
-        match self.blank(id, info, wanted) {
+        match seen.blank.clone().unwrap_or(Ok(None)) {
             Err((at, why)) => Look::unclear(format!("can't be read at sector {at}: {why}")),
             Ok(Some(at)) => {
                 self.taken(wanted, seen, Standing::Foreign(format!("holds data that nobody can name, at sector {at}")))
@@ -549,14 +564,15 @@ impl Search<'_> {
     fn blank(&mut self, id: DiskId, info: &DiskInfo, wanted: DiskIndex) -> Result<Option<u64>, (u64, String)> {
         let places = [0, self.first_of(wanted).saturating_sub(1)];
         let middle = MIB.min(info.sectors);
-        let mut parts = alloc::vec![(0, middle), (info.sectors.saturating_sub(MIB).max(middle), info.sectors)];
+        // The partitions' beginnings first: most disks that are not blank have something there.
+        let mut parts = Vec::new();
         for partition in self.program.partitions_on(wanted).map(|p| self.program.partition(p)) {
             let end = (partition.start.0 + HEAD.min(partition.sectors.0)).min(info.sectors);
-            parts.push((partition.start.0.min(end), end));
+            // What is in the first MiB is read with it.
+            parts.push((partition.start.0.max(middle).min(end), end));
         }
+        parts.extend([(0, middle), (info.sectors.saturating_sub(MIB).max(middle), info.sectors)]);
         for (from, end) in parts {
-            // What is in the first MiB was read already.
-            let from = if from > 0 { from.max(middle) } else { from };
             if let Uniform::Differs(at) = self.uniform(id, from, end, None, &places)? {
                 return Ok(Some(at));
             }

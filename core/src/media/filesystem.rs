@@ -149,6 +149,15 @@ impl Filesystem {
         .max(1)
     }
 
+    /// How many sectors belong to it, from the volume's beginning.
+    #[must_use]
+    pub fn sectors(&self) -> u64 {
+        match self {
+            Self::Fat(fat) => fat.data.saturating_add(u64::from(fat.clusters).saturating_mul(fat.sectors_per_cluster)),
+            Self::Ext(ext) => ext.blocks.saturating_mul(ext.block_sectors),
+        }
+    }
+
     /// Whether a file's place is certain: in ext, changes that are still in the journal may have moved it
     /// and given its blocks to another file.
     #[must_use]
@@ -175,6 +184,18 @@ impl Filesystem {
             return Err(FsError::Corrupt("file lies outside the partition"));
         }
         Ok(start)
+    }
+
+    /// The user who owns a file of the root directory, by number, and how many names it has; nothing where the
+    /// filesystem knows no users.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why the file can't be used.
+    pub fn owner(&self, volume: &mut dyn Volume, name: &str) -> Result<Option<(u32, u16)>, FsError> {
+        match self {
+            Self::Fat(_) => Ok(None),
+            Self::Ext(ext) => ext.owner(volume, name).map(Some),
+        }
     }
 
     /// Finds all of a file by its path from the root directory on, `boot/vmlinuz`. On FAT the case of ASCII letters

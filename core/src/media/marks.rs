@@ -80,6 +80,17 @@ pub fn look(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u64, o
     search.marks
 }
 
+/// The same for a disk or a partition of which so many sectors at both ends are known to be blank, so that no mark
+/// is there: it reads a few single sectors.
+pub fn look_between(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u64, ends: u64, on: On) -> Marks {
+    let mut search = Search { machine, disk, start, sectors, on, failures: 0, marks: Marks::default() };
+    let tail = sectors.saturating_sub(ends);
+    for sector in far_places(sectors).filter(|&sector| sector >= ends && sector < tail) {
+        search.windows(sector, sector + 1);
+    }
+    search.marks
+}
+
 /// The marks within the first sectors of a disk or a partition, which the caller has read already. `head` is
 /// what stands from the disk's sector `start` on. Reads nothing.
 #[must_use]
