@@ -63,9 +63,6 @@ impl Inode {
     fn is_directory(&self) -> bool {
         self.mode() & 0xF000 == 0x4000
     }
-    fn links(&self) -> u16 {
-        u16_at(&self.0, 0x1A)
-    }
     fn flags(&self) -> u32 {
         u32_at(&self.0, 0x20)
     }
