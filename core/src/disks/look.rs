@@ -19,7 +19,7 @@ use crate::units::{Lba, SECTOR};
 /// Sectors of a MiB.
 const MIB: u64 = (1 << 20) / SECTOR as u64;
 /// As much of each declared partition's beginning has to be blank on a blank disk: 64 KiB.
-const HEAD: u64 = 128;
+pub(super) const HEAD: u64 = 128;
 /// An entry with more sectors between what is ours is not read to find out whether it is empty: 256 MiB.
 const MAX_EMPTY: u64 = 256 * MIB;
 /// Sectors that are read at once.
@@ -246,7 +246,7 @@ impl Search<'_> {
         // Where both ends are blank, which is to be read anyway, no mark can be there.
         let blank = mbr.is_none().then(|| self.blank(id, info, wanted));
         let mut marks = match blank {
-            Some(Ok(None)) => marks::look_between(self.machine, id, Lba(0), info.sectors, MIB, On::Disk),
+            Some(Ok(None)) => marks::look_between(self.machine, id, Lba(0), info.sectors, (MIB, MIB), On::Disk),
             _ => marks::look(self.machine, id, Lba(0), info.sectors, On::Disk),
         };
         if seeded(Defect::MarksOverlooked) {
