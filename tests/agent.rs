@@ -129,7 +129,7 @@ fn booted_tells_once_what_was_mended_before() {
 fn set_sets() {
     let copies = Copies::of(BOOTED_P1);
     expect(&copies.run("set P2 dirty"), 0, "P2 is Dirty", "");
-    // More than any limit: a flow that counts failures does not boot it either.
+    // It is not to be tried again, whatever a flow's limit is.
     copies.expect("sequence=9 P1=Dirty P2=Dirty P2.failures=999 P2.why=bstate~set~Dirty");
     expect(&copies.run("set P2 OK"), 0, "P2 is OK", "");
     copies.expect("sequence=10 P2=OK P2.failures=0 P1=Dirty P1.failures=2");

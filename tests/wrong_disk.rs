@@ -1,20 +1,22 @@
 //! No disk but the declared one is ever written: every order of the target, in every state that a disk gets
 //! into, with up to three others that are somebody else's, made by the owners' own tools.
 //!
-//! What has to happen is said here by hand, after SPEC section 4 and docs/LOGIC.md, and not asked of the code
-//! under test. `WRONG_DISK=all` runs the whole product; without it, three others meet each state and each
+//! What has to happen is said by tests/common/rules.rs by hand, and not asked of the code under test. `WRONG_DISK=all` runs the whole product; without it, three others meet each state and each
 //! declaration in turn. `WRONG_DISK=NUMBER` runs one: a failure says which.
 
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::images::{Set, figure4_set};
 use common::machine::{Cut, Disk, Pc, Torn, word};
 use common::others::Other;
-use common::rules::{DECLARED, Declared, OTHER_SIGNATURE, Rule, SIGNATURE, Seen, State, rule};
+use common::rules::{
+    BLANK, DECLARED, Declared, First, GOOD, OTHER_SIGNATURE, Rule, SIGNATURE, Seen, Signature, Standing, State, rule,
+};
 use common::{record, tools};
 
 /// How much larger than the declared disk the larger ones are.
@@ -31,20 +33,29 @@ enum Thing {
     Clone,
     /// The same, with a signature of its own, as Windows gives it.
     Resigned,
+    /// A copy of the good target that was booted since.
+    Newer,
+    /// Nothing on it, and it can be taken out.
+    BlankStick,
+    /// Somebody's, with a table that is the declared one by chance, as sfdisk makes it.
+    SameMap,
     /// A disk of the declared size that nothing can be read from.
     Dead,
 }
 
 impl Thing {
-    fn seen(self, state: State, declared: Declared) -> Seen {
-        let plain = Seen { big: false, never: false, marked: false, unclear: false, mbr: None };
+    fn seen(self, state: State) -> Seen {
+        let another = |code| First::Table { map: true, signature: Signature::Another, code };
         match self {
-            Self::Target => state.seen(declared),
+            Self::Target => state.seen(),
             Self::Other(other) => other.seen(),
-            Self::Medium => Seen { never: true, ..plain },
-            Self::Clone => State::Good.seen(declared),
-            Self::Resigned => Seen { mbr: Some((true, OTHER_SIGNATURE)), ..plain },
-            Self::Dead => Seen { unclear: true, ..plain },
+            Self::Medium => Seen { medium: true, ..BLANK },
+            Self::Clone => GOOD,
+            Self::Resigned => Seen { first: another(true), ..GOOD },
+            Self::Newer => Seen { record: Some((1, 1)), ..GOOD },
+            Self::BlankStick => Seen { removable: true, ..BLANK },
+            Self::SameMap => Seen { first: another(false), ..BLANK },
+            Self::Dead => Seen { unreadable: true, ..BLANK },
         }
     }
 }
@@ -56,8 +67,10 @@ struct Shelf {
     /// The target for each declaration and state.
     targets: Vec<Vec<Disk>>,
     others: Vec<(Other, Disk)>,
-    /// The same good target with another signature, for each declaration.
+    /// The same good target with another signature, and with a newer bstate.txt, for each declaration.
     resigned: Vec<Disk>,
+    newer: Vec<Disk>,
+    same_map: Disk,
 }
 
 impl Shelf {
@@ -79,7 +92,9 @@ impl Shelf {
             disk
         };
         let resigned = targets.iter().map(resign).collect();
-        Self { sets, targets, others, resigned }
+        let newer = sets.iter().zip(&targets).map(|(set, states)| newer(set, &states[0])).collect();
+        let same_map = same_map(&plain, &folder.path().join("same-map.img"));
+        Self { sets, targets, others, resigned, newer, same_map }
     }
 
     fn disk(&self, thing: Thing, declared: usize, state: usize) -> Disk {
@@ -94,6 +109,13 @@ impl Shelf {
             }
             Thing::Clone => self.targets[declared][0].clone(),
             Thing::Resigned => self.resigned[declared].clone(),
+            Thing::Newer => self.newer[declared].clone(),
+            Thing::SameMap => self.same_map.clone(),
+            Thing::BlankStick => {
+                let mut disk = blank();
+                disk.info.removable = true;
+                disk
+            }
             Thing::Dead => {
                 let mut disk = blank();
                 disk.unreadable.extend(0..disk.info.sectors);
@@ -102,22 +124,53 @@ impl Shelf {
         }
     }
 
-    /// The machine of a combination, in which only `may` is written.
-    fn machine(&self, combination: &Combination, may: Option<usize>) -> Pc {
+    /// The machine of a combination, in which only what the rule says is written.
+    fn machine(&self, combination: &Combination, rule: Rule) -> Pc {
         let set = &self.sets[combination.declared];
         let disks = combination.things.iter().enumerate().map(|(n, &thing)| {
             let mut disk = self.disk(thing, combination.declared, combination.state);
             disk.info.drive = 0x80 + n as u8;
-            disk.allowed.clear();
-            if may == Some(n) {
-                disk.allowed.push(0..1);
-                disk.allowed.push(set.second_place()..set.second_place() + 1);
-                disk.allowed.extend(set.places.iter().map(|&(start, sectors)| start..start + sectors));
-            }
+            let one = |at: u64| at..at + 1;
+            disk.allowed = match rule {
+                Rule::Is(which) if which == n => {
+                    let partitions = set.places.iter().map(|&(start, sectors)| start..start + sectors);
+                    [one(0), one(set.second_place())].into_iter().chain(partitions).collect()
+                }
+                Rule::State(which) if which == n => [0, 1].map(|n| one(set.state_at(n))).to_vec(),
+                _ => Vec::new(),
+            };
             disk
         });
         Pc::new(set.iso.clone(), disks.collect())
     }
+}
+
+/// A copy of the good target whose bstate.txt is newer by one boot.
+fn newer(set: &Set, good: &Disk) -> Disk {
+    let mut disk = good.clone();
+    for at in [0, 1].map(|n| set.state_at(n)) {
+        let lines = record::lines(&disk.sector(at)).unwrap();
+        let later = |line: &String| match line.strip_prefix("sequence=") {
+            Some(sequence) => format!("sequence={}", sequence.parse::<u64>().unwrap() + 9),
+            None => line.replace(' ', "~"),
+        };
+        let lines: Vec<String> = lines.iter().map(later).collect();
+        disk.poke(at * 512, &record::sector(&lines.join(" ")));
+    }
+    disk
+}
+
+/// Somebody's disk, with the declared table and nothing in it.
+fn same_map(set: &Set, path: &Path) -> Disk {
+    Disk::blank(0x80, set.disk_sectors).dump(path);
+    let [(p1, sectors1), (p2, sectors2)] = [set.places[0], set.places[1]];
+    let script = format!(
+        "printf 'label: dos\\nlabel-id: 0x{OTHER_SIGNATURE:08x}\\nstart={p1},size={sectors1},type=6,bootable\\n\
+        start={p2},size={sectors2},type=83\\n' | sfdisk -q --no-tell-kernel {}",
+        path.display()
+    );
+    tools::shell(path.parent().unwrap(), &script);
+    Disk::load(0x80, path)
 }
 
 /// The CD of a declaration.
@@ -172,6 +225,11 @@ fn target(set: &Set, state: State) -> Disk {
         }
         State::Locked => disk.info.writable = false,
         State::Clipped => disk.info.sectors -= 1,
+        State::OldMark => {
+            disk.poke(0, &[0; 512]);
+            disk.poke((sectors - 1) * 512, b"EFI PART\x00\x00\x01\x00");
+        }
+        State::Reused => reuse(disk),
     }
     match state {
         State::Blank => Disk::blank(0x80, sectors),
@@ -184,6 +242,15 @@ fn target(set: &Set, state: State) -> Disk {
         }
         _ => pc.disks.remove(0),
     }
+}
+
+/// Somebody makes a filesystem of the whole disk, which leaves alone what it does not need.
+fn reuse(disk: &mut Disk) {
+    let folder = tools::temporary();
+    let path = folder.path().join("reused.img");
+    disk.dump(&path);
+    tools::must("mke2fs", &["-q", "-F", "-t", "ext4", "-N", "16", "-E", "nodiscard", tools::text(&path)]);
+    *disk = Disk::load(disk.info.drive, &path);
 }
 
 /// One machine.
@@ -221,13 +288,13 @@ fn combinations(all: bool) -> Vec<Combination> {
     named.push(Thing::Medium);
     let mut every = named.clone();
     every.extend(Other::MORE.map(Thing::Other));
-    every.extend([Thing::Clone, Thing::Resigned, Thing::Dead]);
+    every.extend([Thing::Clone, Thing::Resigned, Thing::Newer, Thing::BlankStick, Thing::SameMap, Thing::Dead]);
     let pairs = State::ALL.len() * DECLARED.len();
     let (few, four) = ([0, 1, 2].map(|n| orders(&every, n, true)).concat(), orders(&named, 3, false));
     let mut made = Vec::new();
     for (n, things) in few.iter().chain(&four).enumerate() {
-        // Three disks meet a ninth of the pairs each, four disks a 53rd, other ones each time.
-        let step = if all { 1 } else { [1, 1, 1, 9, 53][things.len()] };
+        // Three disks meet a 13th of the pairs each, four disks a 61st, other ones each time.
+        let step = if all { 1 } else { [1, 1, 1, 13, 61][things.len()] };
         for pair in (n % step..pairs).step_by(step) {
             let (state, declared) = (pair % State::ALL.len(), pair / State::ALL.len());
             made.push(Combination { number: n * pairs + pair, things: things.clone(), state, declared });
@@ -236,20 +303,16 @@ fn combinations(all: bool) -> Vec<Combination> {
     made
 }
 
-/// Why another disk than the target may be the declared one: by SPEC's own words it is.
+/// Whether another disk than the target may be the declared one: by the rules it is.
 fn is_taken_for_it(combination: &Combination, taken: Thing) -> bool {
-    let (state, declared) = (State::ALL[combination.state], DECLARED[combination.declared]);
+    let declared = DECLARED[combination.declared];
+    let target = State::ALL[combination.state].seen().standing(declared);
     match taken {
-        // The target is of another size, so it is another disk.
-        _ if state == State::Clipped => true,
-        // The declared table, and the signature where one is declared: nothing tells it from the target.
-        Thing::Clone => {
-            let target = state.seen(declared);
-            target.unclear || !target.mbr.is_some_and(|(map, of)| map && (!declared.signature || of == SIGNATURE))
-        }
-        Thing::Resigned => !declared.signature && state.seen(declared).unclear,
-        // Somebody gave the target another signature and table than the declared one: it is another disk now.
-        Thing::Other(Other::Blank | Other::BigBlank) => declared.signature && state == State::SomebodyElses,
+        // Nothing tells it from the target.
+        Thing::Clone | Thing::Newer => true,
+        Thing::Resigned => !declared.signature,
+        // Nothing says that the target is the declared disk.
+        Thing::Other(Other::Blank | Other::BigBlank) => !matches!(target, Standing::Ours | Standing::Blank),
         _ => false,
     }
 }
@@ -257,10 +320,10 @@ fn is_taken_for_it(combination: &Combination, taken: Thing) -> bool {
 /// What is wrong with what the machine did; whether it was written, and whether the target was.
 fn judge(shelf: &Shelf, combination: &Combination) -> Result<(bool, bool), String> {
     let (state, declared) = (State::ALL[combination.state], DECLARED[combination.declared]);
-    let seen: Vec<Seen> = combination.things.iter().map(|thing| thing.seen(state, declared)).collect();
+    let seen: Vec<Seen> = combination.things.iter().map(|thing| thing.seen(state)).collect();
     let rule = rule(&seen, declared);
-    let may = if let Rule::Is(n) = rule { Some(n) } else { None };
-    let mut pc = shelf.machine(combination, may);
+    let may = if let Rule::Is(n) | Rule::State(n) = rule { Some(n) } else { None };
+    let mut pc = shelf.machine(combination, rule);
     let before: Vec<_> = pc.disks.iter().map(|disk| disk.sectors.clone()).collect();
     let ending = word(&pc.start());
     for (n, (disk, before)) in pc.disks.iter().zip(&before).enumerate() {
@@ -269,11 +332,15 @@ fn judge(shelf: &Shelf, combination: &Combination) -> Result<(bool, bool), Strin
         }
     }
     let reason = |part: &str| pc.log().iter().any(|l| l.starts_with("256 restore system = failed") && l.contains(part));
+    let handed_off = |n: usize| ending.starts_with(&format!("hand-off {:02X}", 0x80 + n));
+    let boots = |n: usize| combination.things[n] != Thing::Target || state.boots_as_it_is();
     let as_ruled = match rule {
-        Rule::Is(n) => ending == "restart" || ending.starts_with(&format!("hand-off {:02X}", 0x80 + n)),
+        Rule::Is(n) => ending == "restart" || handed_off(n),
+        Rule::State(n) if boots(n) => handed_off(n),
+        Rule::State(_) => ending == "hold 299" && reason(" disks are system: drives "),
         Rule::None => ending == "hold 299" && (reason("no disk is system: ") || reason("no disk found")),
-        Rule::Several => ending == "hold 299" && reason(" disks could be system: drives "),
-        Rule::Both => ending == "hold 299" && reason(" is disk data as well"),
+        Rule::Several => ending == "hold 299" && reason(" blank disks could be system: drives "),
+        Rule::Both => ending == "hold 299" && reason(" could be disk system and disk data"),
     };
     let taken = may.map(|n| combination.things[n]);
     match taken {

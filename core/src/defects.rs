@@ -54,12 +54,18 @@ pub enum Defect {
     MarksOverlooked,
     /// A partition's region begins a sector early.
     RegionShifted,
+    /// The note of a restore is not left in its second place.
+    OneNote,
+    /// The second note is cleared before the MBR is written.
+    SecondNoteClearedFirst,
+    /// A new table drops the entries that are not declared.
+    ExtraDropped,
 }
 
 impl Defect {
     /// Every one.
     #[cfg(feature = "seeded-defects")]
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::MbrFirst,
         Self::TableKept,
         Self::BootSectorFirst,
@@ -82,6 +88,9 @@ impl Defect {
         Self::FlagInTwoWrites,
         Self::MarksOverlooked,
         Self::RegionShifted,
+        Self::OneNote,
+        Self::SecondNoteClearedFirst,
+        Self::ExtraDropped,
     ];
 }
 

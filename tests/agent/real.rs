@@ -112,6 +112,27 @@ fn a_record_on_another_disk_is_not_believed_and_not_written() {
     assert_eq!(err.matches("bstate: no valid bstate.txt on the disk that / is on").count(), 4, "{err}");
 }
 
+/// A system on two disks: the other one is looked at where a copy is wanting, and has to be of the same set.
+#[test]
+fn another_disk_of_the_same_set_is_believed_where_a_copy_is_wanting() {
+    for (set, written) in [("5A17C0DE", true), ("5A17C0DF", false)] {
+        let machine = machine!(&BOOTED_P1.replace("booting", "set=5A17C0DE booting"));
+        let other = machine.second_disk();
+        other.put(2, &BOOTED_P1.replace("booting", &format!("set={set} booting")));
+        // Newer, without a set, and with a name that is not ours.
+        other.put(1, "sequence=99 booting=X P1=OK X=OK restores=0");
+        let before = other.record(1);
+        let (_, err) = good(&machine, Root::P1, "bstate booted");
+        assert_eq!(err, "");
+        expect(&other.record(2), "sequence=8");
+        let (_, err) = good(&machine, Root::P1, "dd if=/dev/zero of=$P2 bs=64k count=1 status=none; bstate shutdown");
+        assert_eq!(err.is_empty(), written, "{err}");
+        expect(&machine.disk.record(1), "sequence=10 P1=OK");
+        expect(&other.record(2), if written { "sequence=10 P1=OK" } else { "sequence=8 P1=Dirty" });
+        assert_eq!(other.record(1), before);
+    }
+}
+
 /// Links, files of users, filesystems in memory: told by `show`, and never followed or written.
 #[test]
 fn what_root_alone_cannot_have_made_is_not_believed() {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use super::devices::Loop;
+use super::hostile::Random;
 use super::tools::{self, shell, text};
 
 /// What lies in the machine beside the declared disk.
@@ -51,6 +52,8 @@ pub enum Other {
     LogicalLvm,
     /// A member of a Linux RAID of version 1.0 in a partition of an ordinary type: the mark stands at its end.
     RaidPart,
+    /// A whole disk that is encrypted, header and all: bytes that nobody can name.
+    Data,
 }
 
 impl Other {
@@ -68,7 +71,7 @@ impl Other {
         Self::Raid,
     ];
     /// What else there is of their kinds.
-    pub const MORE: [Self; 10] = [
+    pub const MORE: [Self; 11] = [
         Self::GptNoMbr,
         Self::GptTail,
         Self::Gpt4k,
@@ -79,6 +82,7 @@ impl Other {
         Self::ToGo,
         Self::LogicalLvm,
         Self::RaidPart,
+        Self::Data,
     ];
 
     /// Whether it is larger than the declared disk.
@@ -88,10 +92,10 @@ impl Other {
 
     /// Whether it carries marks for which nobody may write it.
     pub fn is_marked(self) -> bool {
-        !matches!(self, Self::Blank | Self::Used | Self::BigBlank | Self::BigUsed)
+        !matches!(self, Self::Blank | Self::Used | Self::BigBlank | Self::BigUsed | Self::Data)
     }
 
-    /// Whether it has a partition table, and so a signature of its own.
+    /// Whether it has a partition table that nothing else tells of, and so a signature of its own.
     pub fn has_table(self) -> bool {
         matches!(self, Self::Used | Self::BigUsed)
     }
@@ -150,6 +154,7 @@ impl Other {
                 poke(disk, 2300 * 512, &fs::read(&part).unwrap()[..65536]);
                 fs::remove_file(part).unwrap();
             }
+            Self::Data => data(disk, sectors),
             Self::RaidPart => {
                 table(disk, "start=2048, size=4096, type=83");
                 // Linux md_p.h, version 1.0: 8 KiB before the end, rounded down to 4 KiB.
@@ -158,6 +163,14 @@ impl Other {
         }
         assert_eq!(fs::metadata(disk).unwrap().len(), last + 512, "{self:?} has another length");
     }
+}
+
+/// Bytes without any order, as an encrypted disk has them from its first sector on.
+fn data(disk: &Path, sectors: u64) {
+    let mut random = Random::new(23);
+    let bytes: Vec<u8> = (0..sectors * 64).flat_map(|_| random.next().to_le_bytes()).collect();
+    assert_ne!(bytes[510..512], [0x55, 0xAA], "it has a table");
+    fs::write(disk, bytes).unwrap();
 }
 
 fn poke(disk: &Path, at: u64, bytes: &[u8]) {

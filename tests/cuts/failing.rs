@@ -53,7 +53,10 @@ pub fn sweep(scenarios: &[Scenario], kinds: impl Fn(Kind) -> bool) -> Failing {
         .filter(|scenario| SWEPT.contains(&scenario.name.as_str()))
         .flat_map(|scenario| {
             let places = scenario.world.set.places.iter().flat_map(|&(start, sectors)| start..start + sectors);
-            let lbas = std::iter::once(0).chain(places).filter(|lba| kinds(scenario.world.kind(*lba).0));
+            let lbas = [0, scenario.world.set.second_place()]
+                .into_iter()
+                .chain(places)
+                .filter(|lba| kinds(scenario.world.kind(*lba).0));
             lbas.flat_map(|lba| HOWS.map(|how| (scenario, lba, how))).collect::<Vec<_>>()
         })
         .collect();

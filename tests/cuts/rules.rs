@@ -8,7 +8,7 @@ use knownstate_core::units::SECTOR;
 use crate::common::machine::{Disk, Happened, Pc};
 use crate::cut::apply;
 use crate::oracle::{Record, State};
-use crate::world::{Flow, Kind, World};
+use crate::world::{EXTRA, Flow, Kind, World};
 
 /// A rule by its name, and how it was broken.
 #[derive(Clone, Debug)]
@@ -24,11 +24,14 @@ impl fmt::Display for Broken {
 }
 
 /// The rules, each with what it says.
-pub const RULES: [(&str, &str); 13] = [
-    ("inside", "nothing is written but the declared disk's MBR and partitions, and every run ends"),
+pub const RULES: [(&str, &str); 16] = [
+    ("inside", "nothing is written but the declared disk's MBR, notes, marks and partitions, and every run ends"),
     ("approved", "what is written to a partition is what an approved image has there, or a record, or a voided seal"),
     ("record", "a record that is written is canonical, and no older than what stands on the disk"),
     ("mbr", "sector 0 is the declared table with one active partition, or says that a restore has begun"),
+    ("notes", "a restore's note stands in its second place before it takes the table's, and until the table is back"),
+    ("extra", "an entry that is not declared is in every table and every note that is written"),
+    ("cleared", "a restore of the disk clears old marks, with zeros, and nothing else outside the partitions"),
     ("order", "nothing is bootable that is written in part, and nothing right becomes wrong while it is bootable"),
     ("true", "bstate.txt calls a restored copy OK when it is whole, and before it can be booted"),
     ("counted", "a restore is counted before it destroys anything, and the count does not get lost"),
@@ -62,6 +65,10 @@ pub struct Start<'w> {
     state_written: bool,
     /// Writes that the disk did not take, and of which nothing was said yet.
     untold: usize,
+    /// Whether sector 0, or the second place of a note, did not take a write.
+    refused: [bool; 2],
+    /// Whether it can be known what the table was, and so which entries it has.
+    has_table: bool,
 }
 
 impl<'w> Start<'w> {
@@ -89,6 +96,8 @@ impl<'w> Start<'w> {
             surely,
             state_written: false,
             untold: 0,
+            refused: [false; 2],
+            has_table: world.has_table(before),
         }
     }
 
@@ -103,7 +112,11 @@ impl<'w> Start<'w> {
                         let was_bootable = self.bootable();
                         apply(&mut self.disk, one);
                         self.written(*at, data, &was_bootable)?;
-                    } else if self.disk.bytes(*at..at + (data.len() / SECTOR) as u64) != *data {
+                        continue;
+                    }
+                    self.refused[0] |= *at == 0;
+                    self.refused[1] |= self.world.kind(*at).0 == Kind::Note;
+                    if self.disk.bytes(*at..at + (data.len() / SECTOR) as u64) != *data {
                         self.untold += 1;
                     }
                 }
@@ -125,6 +138,9 @@ impl<'w> Start<'w> {
         broken_if(passed_over, "told", || format!("{} writes were lost before `{line}`", self.untold))?;
         // What follows may restore a single partition, beneath the table.
         self.of_disk &= !line.contains(" restore system = failed");
+        let kept = self.world.marks.iter().find(|(at, mark)| self.disk.sector(*at).starts_with(mark));
+        let cleared = kept.is_none() || !line.contains(" restore system = ok");
+        broken_if(!cleared, "cleared", || format!("{kept:?} is there after `{line}`"))?;
         // Until something is noted, questions are about what stands on the disk.
         let Some((name, wanted, yes)) = question(line).filter(|_| !self.state_written) else { return Ok(()) };
         if self.known != self.surely {
@@ -141,6 +157,11 @@ impl<'w> Start<'w> {
             let (kind, place) = self.world.kind(lba);
             match (kind, place) {
                 (Kind::Mbr, _) => self.mbr(sector)?,
+                (Kind::Note, _) => self.note(sector)?,
+                (Kind::Mark, _) => {
+                    let zeros = sector.iter().all(|byte| *byte == 0) && self.of_disk;
+                    broken_if(!zeros, "cleared", || format!("sector {lba} gets something else than zeros"))?;
+                }
                 (Kind::State, _) => self.record(sector)?,
                 (Kind::SealHeader, Some((n, at))) => {
                     let image = |image: &Vec<u8>| image[at as usize * SECTOR..][..SECTOR] == *sector;
@@ -162,14 +183,34 @@ impl<'w> Start<'w> {
     }
 
     fn mbr(&mut self, sector: &[u8]) -> Result<(), Broken> {
-        if sector.starts_with(b"Knownstate: restore begun") && sector[510..] == [0, 0] {
+        if World::is_note(sector) {
+            self.keeps_extra(World::note_entry(sector, EXTRA))?;
+            let second = self.disk.sector(self.world.set.second_place());
+            let alone = second != *sector && !self.refused[1];
+            broken_if(alone, "notes", || "sector 0 gets a note that is not in the second place".into())?;
             return self.counted();
         }
+        self.keeps_extra(&sector[446 + 16 * EXTRA..][..16])?;
         broken_if(self.world.active(sector).is_none(), "mbr", || "neither the table nor a restore's mark".into())?;
         let bootable = |n: usize| self.world.is_bootable(&self.disk, n);
         let half = |n: &usize| self.apart[*n] && bootable(*n) && !self.world.is_whole(&self.disk, *n);
         let half = (0..self.wrong.len()).find(half);
         broken_if(half.is_some(), "order", || format!("the MBR comes while P{} is not whole", half.unwrap_or(0) + 1))
+    }
+
+    /// What comes to the second place: a note, or zeros where it is not needed any more.
+    fn note(&self, sector: &[u8]) -> Result<(), Broken> {
+        if World::is_note(sector) {
+            return self.keeps_extra(World::note_entry(sector, EXTRA));
+        }
+        broken_if(sector.iter().any(|byte| *byte != 0), "notes", || "what comes there is no note".into())?;
+        let early = self.world.active(&self.disk.sector(0)).is_none() && !self.refused[0];
+        broken_if(early, "notes", || "the second note is cleared before the table is back".into())
+    }
+
+    fn keeps_extra(&self, entry: &[u8]) -> Result<(), Broken> {
+        let kept = self.world.extra.is_none_or(|extra| extra == *entry) || !self.has_table;
+        broken_if(!kept, "extra", || format!("entry {} becomes {entry:02x?}", EXTRA + 1))
     }
 
     fn record(&mut self, sector: &[u8]) -> Result<(), Broken> {
@@ -209,6 +250,10 @@ impl<'w> Start<'w> {
 
     /// That the restore which begins here has been counted, where there is a bstate.txt to count in.
     fn counted(&self) -> Result<(), Broken> {
+        // What is on a disk that is nobody's yet is not ours to count in.
+        if self.world.adopts && !self.has_table {
+            return Ok(());
+        }
         let Some(before) = self.surely.as_ref().filter(|_| self.surely == self.known) else { return Ok(()) };
         let now = Record::merged(&self.world.copies(&self.disk, |_| true)).map_or(0, |record| record.restores);
         broken_if(now < (before.restores + 1).min(999), "counted", || format!("{now} after {}", before.restores))
@@ -230,7 +275,8 @@ impl<'w> Start<'w> {
                 continue;
             }
             let half = self.wrong[n].contains(&true);
-            broken_if(half, "order", || format!("P{} becomes bootable, and is not whole", n + 1))?;
+            let at = self.wrong[n].iter().position(|wrong| *wrong);
+            broken_if(half, "order", || format!("P{} becomes bootable, and is not whole: {at:?}", n + 1))?;
             let known = Record::merged(&self.world.copies(&self.disk, |_| true));
             let part = known.as_ref().and_then(|record| record.parts.get(&format!("P{}", n + 1)));
             let dirty = self.apart[n] && part.is_some_and(|part| part.state != State::Ok);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use knownstate_core::bstate;
 
 use crate::common::machine::{Disk, Happened, Pc};
-use crate::common::record;
-use crate::world::{Flow, World};
+use crate::common::{record, tools};
+use crate::world::{EXTRA, Flow, World};
 use knownstate_core::units::SECTOR;
 
 /// A machine and what is done with it.
@@ -28,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
         let world = Arc::new(World::new(flow, false));
         all.starts(&world, name);
         all.damage(&world, name);
+        all.whose(&world, name);
         all.records(&world, name);
         all.reports(&world, name);
         match flow {
@@ -51,9 +52,15 @@ impl Scenarios {
     }
 
     fn add_system(&mut self, flow: &str, name: &str, world: &Arc<World>, mut before: Pc, system: Vec<Happened>) {
-        before.cd = world.set.iso.clone();
         // Somebody's disk of the same size, with marks, stands beside it in all of them.
         before.disks.push(somebodys(before.disks[0].info.sectors));
+        self.add_alone(flow, name, world, before, system);
+    }
+
+    /// Where there is one disk only.
+    fn add_alone(&mut self, flow: &str, name: &str, world: &Arc<World>, mut before: Pc, system: Vec<Happened>) {
+        before.cd = world.set.iso.clone();
+        before.disks[0].allowed.extend(world.marks.iter().map(|(at, _)| *at..at + 1));
         before.happened = Some(Vec::new());
         self.list.push(Scenario { name: format!("{flow}: {name}"), world: world.clone(), before, system });
     }
@@ -79,8 +86,8 @@ impl Scenarios {
         }
         let mut full = world.set.blank();
         let sectors = full.disks[0].info.sectors;
-        (1..sectors).for_each(|lba| full.disks[0].poke(lba * SECTOR as u64, &[lba as u8 | 1; SECTOR]));
-        self.add(flow, "a disk full of something else", world, full);
+        (0..sectors).for_each(|lba| full.disks[0].poke(lba * SECTOR as u64, &[0xF6; SECTOR]));
+        self.add(flow, "a disk full of one byte", world, full);
         let mbr = |at: u64, bytes: &[u8]| {
             let mut pc = world.with_states(OK);
             // What these mean for the partitions is nobody's business: figure 4 restores them.
@@ -121,6 +128,69 @@ impl Scenarios {
             }
             self.add(flow, name, world, pc);
         }
+    }
+
+    /// Disks that something else than their table proves to be ours, that are adopted, or that carry what is not ours.
+    fn whose(&mut self, world: &Arc<World>, flow: &str) {
+        let failed = || {
+            let mut pc = world.with_states(FAILED);
+            (0..2).for_each(|n| world.use_up(&mut pc, n));
+            pc
+        };
+        let mut pc = failed();
+        pc.disks[0].poke(0, &[0; SECTOR]);
+        self.add(flow, "restore of what its files alone prove to be ours", world, pc);
+        let restore = "
+              verify mbr of system else 1
+              verify P1        else 1
+              set P1 Dirty
+              boot P1
+            1 restore system   else 9
+              restart
+            9 hold \"no\"\n";
+        if world.flow == Flow::Figure4 {
+            let mut pc = failed();
+            pc.disks[0].poke(0, &[0; SECTOR]);
+            self.add(
+                "own",
+                "restore at once of what its files prove to be ours",
+                &Arc::new(world.with_steps(restore)),
+                pc,
+            );
+        }
+        let (last, end) = (world.set.disk_sectors - 1, world.set.places[1].0 + world.set.places[1].1);
+
+        // A physical volume's label in the gap before P1, and a RAID's superblock that P2's image leaves free.
+        let mut marked = World::clone(world);
+        marked.marks = vec![(1, &LABEL[..8]), (end - 16, &RAID[..4])];
+        let mut pc = failed();
+        pc.disks[0].poke(SECTOR as u64, LABEL);
+        pc.disks[0].poke((end - 16) * SECTOR as u64, RAID);
+        // Nothing is made active before: where that write is torn, such a mark stands for somebody who took the disk.
+        if world.flow == Flow::Figure4 {
+            pc.disks[0].poke(0, b"virus");
+        }
+        self.add(flow, "restore over old marks", &Arc::new(marked), pc);
+
+        // What somebody has made of the room behind P2.
+        let entry = |start: u64, sectors: u64| {
+            let words = [start as u32, sectors as u32].map(u32::to_le_bytes).concat();
+            <[u8; 16]>::try_from([&[0, 0, 0, 0, 0x83, 0, 0, 0][..], &words].concat()).expect("16 bytes")
+        };
+        let mut extended = World::clone(world);
+        extended.extra = Some(entry(end + 8, 1024));
+        let mut pc = failed();
+        pc.disks[0].poke(446 + 16 * EXTRA as u64, &entry(end + 8, 1024));
+        // An ext superblock's magic (Linux Documentation/filesystems/ext4, "Super Block").
+        pc.disks[0].poke((end + 8) * SECTOR as u64 + 1024 + 56, &[0x53, 0xEF]);
+        self.add(flow, "restore beside somebody's partition", &Arc::new(extended), pc);
+
+        // A GPT, which goes only where logic.txt says so and where no other used disk is.
+        let mut adopting = world.with_disk("adopt");
+        adopting.adopts = true;
+        adopting.marks = vec![(1, b"EFI PART"), (last, b"EFI PART")];
+        let adopting = Arc::new(adopting);
+        self.add_alone(flow, "a disk with a GPT is adopted", &adopting, gpt(world), Vec::new());
     }
 
     /// Copies of bstate.txt that do not agree.
@@ -295,6 +365,24 @@ fn report(what: &str) -> Change {
 
 fn writes(places: impl Iterator<Item = (u64, Vec<u8>)>) -> Vec<Happened> {
     places.map(|(at, data)| Happened::Wrote { disk: 0, at, data, taken: true }).collect()
+}
+
+/// LVM2 lib/label/label.h: `struct label_header`.
+const LABEL: &[u8] = b"LABELONE\x01\x00\x00\x00\x00\x00\x00\x00\xb9\xdd\x16\x96\x20\x00\x00\x00LVM2 001";
+
+/// Linux md_p.h: magic, major version 1.
+const RAID: &[u8] = &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0];
+
+/// A blank disk on which sgdisk has made a GPT.
+fn gpt(world: &World) -> Pc {
+    let mut pc = world.set.blank();
+    let folder = tools::temporary();
+    let path = folder.path().join("gpt.img");
+    pc.disks[0].dump(&path);
+    tools::must("sgdisk", &["-n", "1:2048:3000", tools::text(&path)]);
+    let made = Disk::load(pc.disks[0].info.drive, &path);
+    pc.disks[0].sectors = made.sectors;
+    pc
 }
 
 /// A disk with a GPT (UEFI specification 2.10, section 5.3.2), which nothing may be written on.

@@ -9,7 +9,7 @@ use crate::simulate;
 use crate::world::Kind;
 
 /// Each mistake, and the rules of which any has to find it.
-const CAUGHT_BY: [(Defect, &[&str]); 22] = [
+const CAUGHT_BY: [(Defect, &[&str]); 25] = [
     (Defect::MbrFirst, &["order"]),
     (Defect::TableKept, &["order"]),
     (Defect::BootSectorFirst, &["order"]),
@@ -32,6 +32,9 @@ const CAUGHT_BY: [(Defect, &[&str]); 22] = [
     (Defect::FlagInTwoWrites, &["mbr"]),
     (Defect::MarksOverlooked, &["up"]),
     (Defect::RegionShifted, &["inside", "approved"]),
+    (Defect::OneNote, &["notes"]),
+    (Defect::SecondNoteClearedFirst, &["notes"]),
+    (Defect::ExtraDropped, &["extra"]),
 ];
 
 /// Makes the mistakes one by one; whether each was found by its rule, and nothing where none is made.

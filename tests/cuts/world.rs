@@ -17,6 +17,10 @@ use knownstate_core::units::SECTOR;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Mbr,
+    /// The second place of a restore's note.
+    Note,
+    /// An old mark of somebody's, which a restore clears.
+    Mark,
     /// The first sector of a partition.
     Boot,
     /// bstate.txt's.
@@ -34,7 +38,7 @@ pub enum Kind {
 impl Kind {
     /// Whether it is state: what a start changes even when all is well.
     pub fn is_state(self) -> bool {
-        matches!(self, Self::Mbr | Self::State)
+        matches!(self, Self::Mbr | Self::Note | Self::State)
     }
 }
 
@@ -59,7 +63,16 @@ pub struct World {
     pub approved: Vec<Vec<Vec<u8>>>,
     /// The type byte of each partition.
     types: [u8; 2],
+    /// Old marks on the disk, each with its sector and what that begins with, which a restore clears.
+    pub marks: Vec<(u64, &'static [u8])>,
+    /// Whether a used disk may be taken.
+    pub adopts: bool,
+    /// An entry that is not declared, in the third slot: every table keeps it.
+    pub extra: Option<[u8; 16]>,
 }
+
+/// The slot of the entry that is not declared.
+pub const EXTRA: usize = 2;
 
 /// Where `bstate seal` writes first: the file that is not in force.
 pub const NEXT_SEAL: &str = SEALS[1];
@@ -88,13 +101,31 @@ impl World {
         let set = if flow == Flow::Default { set.with_shipped("default.txt") } else { set };
         let approved: Vec<Vec<Vec<u8>>> = set.images.iter().map(|image| vec![image.to_vec()]).collect();
         let kinds = (0..set.places.len()).map(|n| kinds(&set, n)).collect();
-        Self { set, flow, kinds, approved, types: [0x06, second.1] }
+        Self { set, flow, kinds, approved, types: [0x06, second.1], marks: Vec::new(), adopts: false, extra: None }
     }
 
     /// The same with other steps.
     pub fn with_steps(&self, steps: &str) -> Self {
         let logic = format!("logic 1\n{}{steps}", self.set.declarations());
         Self { set: self.set.with_logic(&logic), flow: Flow::Other, ..self.clone() }
+    }
+
+    /// The same with another declaration of the disk.
+    pub fn with_disk(&self, words: &str) -> Self {
+        let old = format!("disk system sectors {}", self.set.disk_sectors);
+        let logic = self.set.logic.trim_end_matches('\n').replace(&old, &format!("{old} {words}"));
+        let logic = logic.replacen("# room for the logic.txt of other tests\n", "", 1);
+        Self { set: self.set.with_logic(&logic), ..self.clone() }
+    }
+
+    /// Whether a sector in a note's place is a whole note, by its first and its last words.
+    pub fn is_note(sector: &[u8]) -> bool {
+        sector.starts_with(b"Knownstate: restore begun, not finished\n") && sector.ends_with(b"Knownstate: note")
+    }
+
+    /// The table entry of a slot that a note holds: its table stands at 40 (docs/DISKS.md).
+    pub fn note_entry(sector: &[u8], slot: usize) -> &[u8] {
+        &sector[40 + 16 * slot..][..16]
     }
 
     /// A restored machine whose bstate.txt says this on every partition.
@@ -147,8 +178,15 @@ impl World {
         if lba == 0 {
             return (Kind::Mbr, None);
         }
+        if lba == self.set.second_place() {
+            return (Kind::Note, None);
+        }
         let inside = |&(start, sectors): &(u64, u64)| (start..start + sectors).contains(&lba);
-        match self.set.places.iter().position(inside) {
+        let place = self.set.places.iter().position(inside);
+        if self.marks.iter().any(|(at, _)| *at == lba) {
+            return (Kind::Mark, place.map(|n| (n, lba - self.set.places[n].0)));
+        }
+        match place {
             Some(n) => {
                 let at = lba - self.set.places[n].0;
                 (self.kinds[n].get(at as usize).copied().unwrap_or(Kind::Free), Some((n, at)))
@@ -206,6 +244,12 @@ impl World {
         let mut active = None;
         for n in 0..4 {
             let entry = &sector[446 + 16 * n..][..16];
+            if let Some(extra) = self.extra.filter(|_| n == EXTRA) {
+                if extra != *entry {
+                    return None;
+                }
+                continue;
+            }
             let word = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
             let (kind, start, sectors) = match self.set.places.get(n) {
                 Some(&(start, sectors)) => (self.types[n], start, sectors),
@@ -221,6 +265,13 @@ impl World {
             }
         }
         active.filter(|_| sector[510..] == [0x55, 0xAA])
+    }
+
+    /// Whether what is in sector 0 or in a note's second place tells of the disk's table.
+    pub fn has_table(&self, disk: &Disk) -> bool {
+        let places = [0, self.set.second_place()].into_iter().filter(|at| !disk.unreadable.contains(at));
+        let told = |sector: &[u8]| World::is_note(sector) || self.active(sector).is_some();
+        places.into_iter().any(|at| told(&disk.sector(at)))
     }
 
     /// What the copies of bstate.txt say that stand where they belong; those of some partitions.

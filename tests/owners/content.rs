@@ -91,9 +91,10 @@ pub const ALL: &[Content] = &[
     bytes("JMicron RAID", |sectors| vec![(sectors * 512 - 512, b"JM\0\0\xB6\xB2".to_vec())]),
 ];
 
-/// Those that a partition of so many sectors may hold. The far mark of Promise lies where nobody looks in one.
+/// Those that a partition of so many sectors may hold. What a controller's firmware writes stands on whole disks.
 pub fn for_partition(sectors: u64) -> Vec<&'static Content> {
-    ALL.iter().filter(|c| c.least <= sectors && c.name != "Promise RAID, far").collect()
+    let of_firmware = |c: &Content| c.name.contains("RAID") || c.name.starts_with("HighPoint");
+    ALL.iter().filter(|c| c.least <= sectors && !of_firmware(c)).collect()
 }
 
 impl Content {

@@ -14,6 +14,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -101,9 +102,8 @@ struct Start {
 
 impl Start {
     fn rule(&self) -> Rule {
-        let declared = DECLARED[self.declared];
-        let seen = |disk: &Option<Other>| disk.map_or_else(|| self.state.seen(declared), Other::seen);
-        rule(&self.disks.iter().map(seen).collect::<Vec<Seen>>(), declared)
+        let seen = |disk: &Option<Other>| disk.map_or_else(|| self.state.seen(), Other::seen);
+        rule(&self.disks.iter().map(seen).collect::<Vec<Seen>>(), DECLARED[self.declared])
     }
 
     /// SeaBIOS tells of no read error behind some controllers, so there the target is another.
@@ -337,18 +337,48 @@ fn target(good: &[u8], state: State) -> Vec<u8> {
         State::BothDirty => states_at(good).into_iter().for_each(|at| put(at, &states("Dirty"))),
         State::StatesGarbage => states_at(good).into_iter().for_each(|at| put(at, &[0xFF; 512])),
         State::Restoring => {
-            put(0, &[0; 512]);
-            // core/src/media/mbr.rs: the words, then the table; the signature at its place.
-            put(0, b"Knownstate: restore begun, not finished\n");
-            put(40, &good[446..510]);
-            put(440, &good[440..444]);
+            let note = note(good);
+            put(0, &note);
+            put(p1 - 512, &note);
             put(p1 + 510, &[0, 0]);
             put(p1 + 4096, &[0; 4096]);
         }
         State::Clipped => disk.truncate(disk.len() - 512),
+        State::OldMark => {
+            put(0, &[0; 512]);
+            put((SECTORS as usize - 1) * 512, b"EFI PART\x00\x00\x01\x00");
+        }
+        State::Reused => return reused(good),
         _ => {}
     }
     disk
+}
+
+/// The note of a restore that was to end with this disk's table (docs/DISKS.md): words, table, a sum, the signature,
+/// words.
+fn note(good: &[u8]) -> [u8; 512] {
+    let mut note = [0; 512];
+    note[..40].copy_from_slice(b"Knownstate: restore begun, not finished\n");
+    note[40..104].copy_from_slice(&good[446..510]);
+    note[440..444].copy_from_slice(&good[440..444]);
+    let sum = record::crc32(&[&note[..136], &note[440..444]].concat());
+    note[136..140].copy_from_slice(&sum.to_le_bytes());
+    note[496..].copy_from_slice(b"Knownstate: note");
+    note
+}
+
+/// Somebody has made a filesystem of the whole disk, which leaves alone what it does not need.
+fn reused(good: &[u8]) -> Vec<u8> {
+    static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+    let make = || {
+        let path = crate::folder("wrong-disk").join("reused.img");
+        fs::write(&path, good).expect("it can be written");
+        crate::disk::run(
+            Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-N", "16", "-E", "nodiscard"]).arg(&path),
+        );
+        fs::read(path).expect("it was made")
+    };
+    MADE.get_or_init(make).clone()
 }
 
 /// Sectors of the target that QEMU reports as unreadable.
@@ -516,7 +546,8 @@ fn judge(shelf: &Shelf, start: &Start, folder: &Path) -> Result<bool, String> {
         let changed = (0..before.len() / 512).filter(|n| before[n * 512..][..512] != after[n * 512..][..512]);
         let outside = |&sector: &usize| {
             let inside = |&start: &u64| (start..start + PARTITION_SECTORS).contains(&(sector as u64));
-            sector != 0 && !PARTITIONS.iter().any(inside)
+            // The second place of a restore's note is the sector before the first partition.
+            ![0, PARTITIONS[0] as usize - 1].contains(&sector) && !PARTITIONS.iter().any(inside)
         };
         if rule != Rule::Is(n) {
             if (operations, bytes) != (0, 0) || before != after {
@@ -532,10 +563,15 @@ fn judge(shelf: &Shelf, start: &Start, folder: &Path) -> Result<bool, String> {
     let reason =
         |part: &str| ran.said.lines().any(|l| l.contains("restore d allow good copies = failed (") && l.contains(part));
     let as_ruled = match rule {
+        // QEMU's sector 0 stays unreadable when it is written.
+        Rule::Is(n) if start.disks[n].is_none() && start.state == State::HeadUnreadable => {
+            ran.said.contains(HOLDS) && reason("(partition table not cleared: ")
+        }
         Rule::Is(_) => ran.said.contains(LIVES),
         Rule::None => ran.said.contains(HOLDS) && reason("(no disk is d: "),
-        Rule::Several => ran.said.contains(HOLDS) && reason(" disks could be d: drives "),
-        Rule::Both => ran.said.contains(HOLDS) && reason(" is disk data as well"),
+        Rule::Several => ran.said.contains(HOLDS) && reason(" blank disks could be d: drives "),
+        Rule::Both => ran.said.contains(HOLDS) && reason(" could be disk d and disk data"),
+        Rule::State(_) => return Err(context("two disks are ours".to_string())),
     };
     if as_ruled { Ok(matches!(rule, Rule::Is(_))) } else { Err(context("it ended otherwise".to_string())) }
 }

@@ -140,7 +140,8 @@ impl Search<'_> {
             }
         }
         let others = rest.iter().any(Candidate::is_open);
-        if !quick.is_empty() && !(others && self.are_all_damaged(wanted, &quick)) {
+        let looks_on = quick.is_empty() || others && self.are_all_damaged(wanted, &quick);
+        if !looks_on {
             return quick;
         }
         let lacking = self.lacking(&all, wanted);

@@ -71,6 +71,9 @@ impl Context<'_> {
         let claim = claim.begun(note);
         self.remember_claim(disk, Some(claim.clone()));
         let remark = self.restore(step, &images, &claim)?;
+        if seeded(Defect::SecondNoteClearedFirst) {
+            self.clear_second_place(&claim);
+        }
         self.write_mbr(&claim, &mbr)?;
         self.clear_second_place(&claim);
         Ok(remark)
@@ -194,12 +197,13 @@ impl Context<'_> {
             return Ok(());
         }
         let sector = note.to_sector();
+        let second = claim.second_place().filter(|_| !seeded(Defect::OneNote));
         // One place is better than none.
-        let written = claim.second_place().map(|place| place.write(self.machine, Offset(0), &sector));
+        let written = second.map(|place| place.write(self.machine, Offset(0), &sector));
         self.tell_failure("leave a second note", written.unwrap_or(Ok(())));
         self.clear_gaps(claim, true);
         let first = claim.mbr();
-        let again = if matches!(written, Some(Ok(()))) { claim.second_place() } else { None }.unwrap_or(first);
+        let again = second.filter(|_| written == Some(Ok(()))).unwrap_or(first);
         let again = (0..LOST_WRITES).try_for_each(|_| again.write(self.machine, Offset(0), &sector));
         if let Err(error) = again.and_then(|()| first.write(self.machine, Offset(0), &sector)) {
             self.clear_second_place(claim);

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::defects::{Defect, seeded};
 use crate::disks::{Claim, Scope, default_signature};
 use crate::logic::{DiskIndex, MbrCode, PartitionIndex, Step};
 use crate::media::boot_sector;
@@ -168,7 +169,8 @@ impl Context<'_> {
         };
         let kept = if present == 0 { default_signature(declared) } else { present };
         let mbr = Mbr::new(&self.program.map(disk), &code, declared.signature.unwrap_or(kept));
-        let entries: Vec<_> = claim.kept().iter().filter_map(|kept| Some((kept.slot?, kept.raw))).collect();
+        let extra = if seeded(Defect::ExtraDropped) { &[] } else { claim.kept() };
+        let entries: Vec<_> = extra.iter().filter_map(|kept| Some((kept.slot?, kept.raw))).collect();
         mbr.with_entries(&entries)
             .map_err(|slot| format!("the table has no room for entry {}, which is kept", slot + 1))
     }
