@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use common::images::{Set, ext, fat, figure4_set, fill, put, put_record, tree};
 use common::record;
 use common::tools::{self, shell};
+use fuzz::hostile::Random;
 use fuzz::input::Sparse;
 use fuzz::start::FLOWS;
 use fuzz::{TARGETS, cd, disk, filesystem};
 use knownstate_core::layout::Layout;
 use knownstate_core::logic::{self, Protect};
 use knownstate_core::media::kind::Kind;
+use knownstate_core::media::mbr::Mbr;
+use knownstate_core::media::note::Note;
 use knownstate_core::table::Form;
 use knownstate_core::table::write::{chunks, names, protected_entries, seal};
 use knownstate_core::units::{CD_SECTOR, SECTOR, SectorCount};
@@ -138,6 +141,75 @@ fn mbrs_by_sfdisk_are_read_and_make_a_corpus() {
         disk::mbr_on(&mut machine);
         let input = machine.over.sectors_where(|number| machine.seen.contains(&u64::from(number)));
         keep(&here, "mbr", &format!("mark {n}"), &input);
+    }
+}
+
+/// Disks put together at random from what whose-a-disk-is depends on: tables, chains of them, notes, marks, and data.
+fn disk_at_random(random: &mut Random) -> Vec<u8> {
+    let sectors = *random.pick(&[8192_u64, 8193, 7100, 20_013]);
+    let mut bytes = vec![0; sectors as usize * SECTOR];
+    let map = [(0, 0x0C, 2048_u32, 4096_u32)];
+    let mut mbr = [0; SECTOR];
+    mbr[440..444].copy_from_slice(&random.pick(&[0_u32, 0x1234_5678, 0x0BAD_CAFE]).to_le_bytes());
+    let put = |sector: &mut [u8; SECTOR], (slot, kind, start, length): (usize, u8, u32, u32)| {
+        let at = 446 + 16 * slot;
+        (sector[at + 4], sector[510], sector[511]) = (kind, 0x55, 0xAA);
+        sector[at + 8..at + 12].copy_from_slice(&start.to_le_bytes());
+        sector[at + 12..at + 16].copy_from_slice(&length.to_le_bytes());
+    };
+    if random.below(3) > 0 {
+        put(&mut mbr, map[0]);
+    }
+    for slot in 0..4 {
+        if random.below(3) == 0 {
+            let kind = *random.pick(&[0x83, 0x05, 0x0F, 0x8E, 0xEE, 0x07, 0x00]);
+            let start = *random.pick(&[0_u32, 1, 63, 2047, 2048, 3000, 6144, 7000, 8191, 30_000, u32::MAX]);
+            put(&mut mbr, (slot, kind, start, *random.pick(&[0_u32, 1, 100, 2000, 9000, u32::MAX])));
+        }
+    }
+    let note = Note {
+        mbr: Mbr::parse(&mbr).unwrap_or(Mbr::new(&Default::default(), &[0; 440], 7)),
+        cd: String::new(),
+        set: None,
+    };
+    for at in [0, 2047] {
+        match random.below(4) {
+            0 => bytes[at * SECTOR..][..SECTOR].copy_from_slice(&note.to_sector()),
+            1 => bytes[at * SECTOR..][..SECTOR / 2].copy_from_slice(&note.to_sector()[..SECTOR / 2]),
+            _ => {}
+        }
+    }
+    if random.below(4) > 0 {
+        bytes[..SECTOR].copy_from_slice(&mbr);
+    }
+    for _ in 0..random.below(3) {
+        let at = *random.pick(&[0, 1, 8, 64, 2048, 2049, 3000, 4095, 6144, 7000]) as usize * SECTOR;
+        let mark: [u8; 8] = **random.pick(&[
+            b"LUKS\xBA\xBE\0\x01",
+            b"LABELONE",
+            b"\xFC\x4E\x2B\xA9\x01\0\0\0",
+            b"EFI PART",
+            b"\0CD001\x01\0",
+        ]);
+        bytes[at..at + 8].copy_from_slice(&mark);
+    }
+    let mut machine = disk::machine(Sparse::of(&bytes), sectors);
+    machine.over.word = sectors as u32;
+    machine.over.sectors_where(|_| true)
+}
+
+#[test]
+fn disks_at_random_are_somebodys() {
+    let here = corpus("mbr-random");
+    let mut random = Random::new(4);
+    for n in 0..400 {
+        let input = disk_at_random(&mut random);
+        // It can be played again if it fails.
+        fs::write(here.join("last"), &input).expect("target can be written");
+        disk::mbr(&input);
+        if n < 20 {
+            fs::write(here.join(format!("random_{n}")), &input).expect("target can be written");
+        }
     }
 }
 

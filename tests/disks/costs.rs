@@ -26,7 +26,7 @@ fn a_good_start_reads_no_more_than_it_did() {
 fn a_disk_that_its_table_proves_costs_one_read() {
     let pc = start(&cd("", "", &["verify mbr of system"]), vec![ours()]);
     assert!(pc.reads <= 3 && pc.sectors_read <= 40, "{} reads of {} sectors", pc.reads, pc.sectors_read);
-    // Beside disks that are not: the first sectors of each, and whether a copy on ours can be read.
+    // Beside disks that are not: the first sectors of each, and whether a copy of ours can be read.
     let others = vec![blank(), ours(), blank(), blank()];
     let pc = start(&cd("", "", &["verify mbr of system"]), others);
     assert!(pc.reads <= 10 && pc.sectors_read <= 10 * 17, "{} reads of {} sectors", pc.reads, pc.sectors_read);

@@ -17,11 +17,16 @@ const LINES: &str = "P1=OK P1.failures=0 P1.crashes=0 P2=OK P2.failures=0 P2.cra
 
 /// Takes every seal of both partitions away.
 fn void_seals(disk: &mut Disk) {
+    void_seals_behind(disk, 0);
+}
+
+/// The same where both stand so many sectors behind their places.
+fn void_seals_behind(disk: &mut Disk, behind: u64) {
     let whole = ours();
     for &(start, sectors) in &base().places {
         for seal in knownstate_core::table::SEALS {
             for sector in sectors_of(&whole.bytes(start..start + sectors), start, seal) {
-                disk.poke(sector * 512, &[0; 512]);
+                disk.poke((sector + behind) * 512, &[0; 512]);
             }
         }
     }
@@ -307,8 +312,10 @@ fn no_partition_starts_at_sector_1() {
 #[test]
 fn a_start_that_finds_the_map_whole_clears_the_second_note() {
     let pc = start(&cd("", "", &["restore system"]), vec![writable(&blank())]);
-    assert_eq!(pc.writes[..2], [(0, SECOND, 1), (0, 0, 1)], "the note goes to its second place first");
-    assert_eq!(pc.writes[pc.writes.len() - 2..], [(0, 0, 1), (0, SECOND, 1)], "and is cleared there last");
+    let mut order: Vec<u64> = pc.writes.iter().map(|(_, at, _)| *at).filter(|at| *at < P1).collect();
+    order.dedup();
+    assert_eq!(order, [SECOND, 0, SECOND], "it is written first, and cleared last");
+    assert_eq!(pc.writes[pc.writes.len() - 2..], [(0, 0, 1), (0, SECOND, 1)], "nothing comes behind the MBR but that");
     for (name, steps) in [
         ("verify", &["verify mbr of system"][..]),
         ("verify P1", &["verify P1 quick"]),
@@ -386,6 +393,7 @@ fn destroyed_heads_hide_nothing() {
     for (n, start_of) in [(0, P1), (1, P2)] {
         let mut disk = ours();
         disk.poke(0, &[0; 512]);
+        void_seals(&mut disk);
         let other = if n == 0 { P2 } else { P1 };
         disk.poke(other * 512, &vec![0; LENGTH as usize * 512]);
         let state = base().state_at(n);
@@ -404,6 +412,22 @@ fn destroyed_heads_hide_nothing() {
         assert_ne!(whose("", "", vec![typed]), "ours", "P{}: text at the place", n + 1);
     }
     assert_eq!(base().state_at(0), P1 + state_sector(&base().images[0]));
+}
+
+/// The filesystem is there, and it is the image's, but nothing can be found in it any more.
+#[test]
+fn a_filesystem_without_its_directory_is_ours_still() {
+    let mut disk = ours();
+    disk.poke(0, &[0; 512]);
+    disk.poke(P2 * 512, &[0; LENGTH as usize * 512]);
+    // FATs and root directory; the record and the seals are in the data behind them.
+    let record = base().state_at(0);
+    disk.poke((P1 + 1) * 512, &vec![0; (record - P1 - 1) as usize * 512]);
+    assert_eq!(whose("", "", vec![disk.clone()]), "ours");
+    // Somebody's new filesystem there is another one.
+    disk.poke(P1 * 512 + 39, b"\x12\x34\x56\x78");
+    disk.poke(record * 512, &ours().sector(record));
+    assert_eq!(whose("", "", vec![disk]), "foreign", "another serial number");
 }
 
 /// The same of a seal, where the record is lost with the head.
@@ -500,6 +524,7 @@ fn another_layout_of_ours_is_restored_and_nothing_else() {
     assert_eq!(whose("", "", vec![seals]), "ours", "by a seal");
     // Not one of another CD.
     let others = other(|disk| {
+        void_seals_behind(disk, 4500);
         for n in 0..2 {
             disk.poke((base().state_at(n) + 4500) * 512, &record::sector(&format!("sequence=7 cd=Other {LINES}")));
         }

@@ -288,3 +288,22 @@ fn a_disk_that_the_bios_cannot_write_is_not_written() {
     empty.info.writable = false;
     refused("blank, locked", "", &empty, "unclear", &["can't be written"]);
 }
+
+/// Of several candidates the best, whatever their order.
+#[test]
+fn if_tells_what_the_best_of_several_is() {
+    let mut used = blank();
+    used.poke(0, LUKS);
+    let unclear = map_only(OTHER);
+    let order = [("ours", ours()), ("blank", blank()), ("foreign", used), ("unclear", unclear)];
+    for (n, (name, best)) in order.iter().enumerate() {
+        for (_, worse) in &order[n + 1..] {
+            assert_eq!(whose("", "", vec![worse.clone(), best.clone()]), *name);
+            assert_eq!(whose("", "", vec![best.clone(), worse.clone()]), *name);
+        }
+    }
+    let mut medium = blank();
+    medium.info.boot_medium = true;
+    assert_eq!(whose("", "", vec![medium]), "none", "no candidate");
+    assert_eq!(whose("", "", vec![]), "none", "no disk");
+}

@@ -57,7 +57,7 @@ fn blank_is_the_first_and_last_mib_and_the_beginnings_of_the_partitions() {
     let noise: Vec<u8> = (0..4 << 20).map(|_| random.next() as u8).collect();
     let mut disk = blank();
     disk.poke(0, &noise);
-    refused("noise", "", &disk, "foreign", &["data that nobody can name, at sector 0"]);
+    refused("noise", "", &disk, "foreign", &["data that nobody can name, at sector "]);
     for at in [P1 + 128, P2 + 128, P2 + LENGTH + 100, SECTORS - 2049] {
         let mut disk = blank();
         disk.poke(at * 512, &[1; 512]);
@@ -215,6 +215,24 @@ fn extra_entries_are_kept_by_every_step_that_writes_a_table() {
     done("an extended partition", &pc, "restore system");
     assert_eq!(raw_entry(&pc.disks[0], 2), raw_entry(&extended, 2));
     assert!(pc.disks[0].sector(9000) == extended.sector(9000));
+}
+
+/// Neither the second note nor anything else is written into one that stands before the first partition.
+#[test]
+fn an_extra_entry_before_the_first_partition_is_not_written() {
+    let mut disk = writable(&ours());
+    disk.allowed.retain(|range| *range != (SECOND..P1));
+    entry(&mut disk, 0, 3, 0x83, 1000, 1048);
+    disk.poke(1001 * 512, b"LABELONE");
+    for half in [false, true] {
+        if half {
+            disk.poke(SECOND * 512, &note(&declared_map(), 7, "")[..256]);
+        }
+        let pc = start(&cd("", "", &["restore system", "repair mbr of system", "boot P1"]), vec![disk.clone()]);
+        done("an entry before P1", &pc, "restore system");
+        done("an entry before P1", &pc, "repair mbr of system");
+        assert_eq!(raw_entry(&pc.disks[0], 3), raw_entry(&disk, 3));
+    }
 }
 
 /// What starts behind the disk's end is not on it, and not kept.
@@ -417,14 +435,19 @@ const GAPS: [std::ops::Range<u64>; 2] = [1..2, SECTORS - 2..SECTORS - 1];
 
 #[test]
 fn marks_in_gaps_are_cleared_where_the_table_held_the_map() {
-    // What proves the disk is its table: sector 1 was read with it.
-    let disk = also(&with_gap_marks(&ours()), &GAPS[..1]);
+    let disk = also(&with_gap_marks(&ours()), &GAPS);
     let pc = start(&cd("", "", &RESTORE), vec![disk]);
     done("the map", &pc, "restore system");
     assert!(pc.disks[0].sector(1) == [0; 512], "the mark before the first partition");
+    assert!(pc.disks[0].sector(SECTORS - 2) == [0; 512], "the mark behind the last partition");
     // Second note, marks before the first partition, sector 0's note.
-    let order: Vec<u64> = pc.writes.iter().map(|(_, at, _)| *at).filter(|at| *at < P1).collect();
-    assert_eq!(order, [SECOND, 1, 0, 0, SECOND], "{:?}", pc.writes);
+    let outside = |at: &u64| *at < P1 || *at >= P2 + LENGTH;
+    let mut order: Vec<u64> = pc.writes.iter().map(|(_, at, _)| *at).filter(outside).collect();
+    order.dedup();
+    let first_note = order.iter().position(|&at| at == 0).unwrap();
+    let (before, behind) = order.split_at(first_note);
+    assert_eq!(before.iter().filter(|&&at| at != SECOND).collect::<Vec<_>>(), [&1], "{order:?}");
+    assert_eq!((before[0], behind), (SECOND, &[0, SECTORS - 2, 0, SECOND][..]), "{order:?}");
     // What proves it is its content: all was read. (A mark at the very beginning would disprove it.)
     let mut unsigned = ours();
     unsigned.poke(0, &map_only(OTHER).sector(0));

@@ -10,6 +10,7 @@ use crate::disks::Search;
 use crate::logic::{DiskIndex, PartitionIndex, Program};
 use crate::machine::{DiskId, DiskInfo};
 use crate::media::filesystem::{FileMap, Filesystem, FsError};
+use crate::media::kind::Kind;
 use crate::media::region::{Access, Region};
 use crate::table::{CHUNK_BYTES, Entry, SEALS, Table};
 use crate::units::{Lba, Offset, SECTOR, SectorCount};
@@ -149,10 +150,11 @@ impl Search<'_> {
     /// What is left in a filesystem whose boot sector or superblock is the shipped one, with its serial number or UUID.
     fn remains_of_shipped(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
         let image = self.image_of(partition)?;
-        if self.is_same(region, &image, |entry| entry.first < BEGINNING) {
-            return self.remains_of(region, partition, named);
-        }
-        None
+        let compared = self.is_same(region, &image, |entry| {
+            let named = matches!(entry.kind, Kind::FatBoot | Kind::ExtSuperblock | Kind::ExtSuperblockEnd);
+            (entry.first < BEGINNING).then_some(named)
+        });
+        if compared { self.remains_of(region, partition, named) } else { None }
     }
 
     /// What is left where the filesystem's beginning is destroyed: bstate.txt or a seal at the sectors where the image
@@ -189,20 +191,22 @@ impl Search<'_> {
         self.is_same(region, image, |entry| {
             let wanted = left > 0;
             left = left.saturating_sub(entry.bytes());
-            wanted
+            wanted.then_some(true)
         })
     }
 
-    /// Whether the first of an image's entries, as long as they are `wanted`, are what the partition holds; there has to
-    /// be one.
+    /// Whether the first of an image's entries are what the partition holds, as long as `wanted` says anything of them:
+    /// those of which it says yes, and there has to be one.
     #[inline(never)]
-    fn is_same(&mut self, region: &Region, image: &Table, mut wanted: impl FnMut(&Entry) -> bool) -> bool {
+    fn is_same(&mut self, region: &Region, image: &Table, mut wanted: impl FnMut(&Entry) -> Option<bool>) -> bool {
         let mut content = vec![0; CHUNK_BYTES];
         let mut entries = image.entries();
         let mut any = false;
         while let Ok(Some(entry)) = entries.next(self.machine) {
-            if !wanted(&entry) {
-                return any;
+            match wanted(&entry) {
+                None => return any,
+                Some(false) => continue,
+                Some(true) => {}
             }
             let Some(content) = content.get_mut(..entry.bytes()) else { return false };
             if region.read(self.machine, Offset(entry.first), content).is_err() || !entry.matches(content) {
