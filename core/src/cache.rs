@@ -114,6 +114,10 @@ impl Machine for Cache<'_> {
         self.read(Some(disk), at.0, into)
     }
 
+    fn read_disk_once(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError> {
+        self.machine.read_disk(disk, at, into)
+    }
+
     fn write_disk(&mut self, write: &Write<'_>) -> Result<(), IoError> {
         let (disk, first) = (Some(write.disk()), write.at().0);
         let end = first + (write.data().len() / SECTOR) as u64;

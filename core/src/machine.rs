@@ -108,6 +108,14 @@ pub trait Machine {
     /// When, after the machine's retries, any of the sectors could not be read.
     fn read_disk(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError>;
 
+    /// Reads whole sectors that nobody asks for again: no more than these are read, and none is kept.
+    ///
+    /// # Errors
+    /// As [`Machine::read_disk`].
+    fn read_disk_once(&mut self, disk: DiskId, at: Lba, into: &mut [u8]) -> Result<(), IoError> {
+        self.read_disk(disk, at, into)
+    }
+
     /// Writes whole sectors. A [`Write`] can only be made by a region, so it never lies outside one.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::bstate::{self, Record};
 use crate::disks::claim::{Claim, Kept, Scope};
-use crate::disks::look::{Look, Standing};
+use crate::disks::look::{HEAD, Look, Standing};
 use crate::disks::{Chosen, Search, default_signature, fits, never};
 use crate::logic::{DiskIndex, DiskState};
 use crate::machine::{DiskId, DiskInfo};
@@ -392,6 +392,7 @@ impl Search<'_> {
             kept: self.kept(wanted, look),
             first: self.first_of(wanted),
             gap_marks: look.gap_marks.clone(),
+            blank: if look.standing == Standing::Blank { HEAD } else { 0 },
             whole: look.whole,
             note: look.note.clone(),
         };

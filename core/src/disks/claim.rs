@@ -76,6 +76,8 @@ pub struct Claim {
     pub(super) first: u64,
     /// Marks in gaps, each with its first sector and sectors, that a restore may clear.
     pub(super) gap_marks: Vec<(u64, u64)>,
+    /// How many sectors at the beginning of each partition were found to be blank.
+    pub(super) blank: u64,
     /// Whether its table holds the map.
     pub(super) whole: bool,
     /// The note that was found, if the restore that it tells of is not finished.
@@ -111,6 +113,11 @@ impl Claim {
     pub(crate) fn begun(mut self, note: Note) -> Self {
         (self.scope, self.note, self.whole) = (Scope::All, Some(note), false);
         self
+    }
+
+    /// How many sectors at the beginning of each partition were blank when it was found.
+    pub(crate) fn blank(&self) -> u64 {
+        self.blank
     }
 
     /// Whether its table held the map when it was found.

@@ -10,7 +10,7 @@ use crate::disks::Search;
 use crate::logic::{DiskIndex, PartitionIndex, Program};
 use crate::machine::{DiskId, DiskInfo};
 use crate::media::filesystem::{FileMap, Filesystem, FsError};
-use crate::media::marks::{self, On};
+use crate::media::kind::Kind;
 use crate::media::region::{Access, Region};
 use crate::table::{CHUNK_BYTES, Entry, SEALS, Table};
 use crate::units::{Lba, Offset, SECTOR, SectorCount};
@@ -19,6 +19,16 @@ use crate::units::{Lba, Offset, SECTOR, SectorCount};
 const BEGINNING: u64 = 4;
 /// Of an image without a bstate.txt, so many bytes have to be on the disk.
 const IMAGE_PROOF_BYTES: usize = CHUNK_BYTES;
+
+/// Whose a record is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// It tells of other partitions, or was written for another CD.
+    Anothers,
+    /// There is none.
+    Nobodys,
+}
 
 /// What proves a partition's place to be ours.
 pub(super) struct Content {
@@ -42,19 +52,26 @@ impl Search<'_> {
         match Filesystem::open(&mut region.volume(self.machine)) {
             Ok(filesystem) => {
                 let sectors = filesystem.sectors();
-                if self.record_in(&region, &filesystem, &named) {
-                    return Some(Content { what: bstate::FILE.to_string(), sectors });
-                }
-                let lengths = self.lengths_of(partition);
-                let what = self.seal_in(&region, &filesystem, &lengths);
-                // Its directory may be gone, and it still be the one from the CD.
-                let what = what.or_else(|| self.remains_of_shipped(&region, partition, &named));
+                let what = match self.record_in(&region, &filesystem, &named) {
+                    Whose::Ours => Some(bstate::FILE.to_string()),
+                    // Another system's filesystem, whatever else is in it.
+                    Whose::Anothers => None,
+                    Whose::Nobodys => {
+                        let lengths = self.lengths_of(partition);
+                        let seal = self.seal_in(&region, &filesystem, &lengths);
+                        // Its directory may be gone, and it still be the one from the CD.
+                        seal.or_else(|| self.remains_of_shipped(&region, partition, &named))
+                    }
+                };
                 what.map(|what| Content { what, sectors })
             }
             Err(FsError::Io { .. }) => None,
-            // Where anything else begins by now, what is left of ours says nothing.
-            Err(_) if !self.is_unmarked(disk, &region, declared.start, declared.sectors) => None,
-            Err(_) => self.remains_of(&region, partition, &named).map(|what| Content { what, sectors: 0 }),
+            Err(_) => {
+                let what = self.remains_of(&region, partition, &named)?;
+                // Where anything else begins by now, what is left of ours says nothing.
+                let unmarked = region.marks(self.machine, 0).is_empty();
+                unmarked.then_some(Content { what, sectors: 0 })
+            }
         }
     }
 
@@ -70,7 +87,7 @@ impl Search<'_> {
     pub(super) fn begins_with_record(&mut self, disk: DiskId, start: u64, sectors: u64, named: &[&str]) -> bool {
         let region = Region::cut(disk, Lba(start), SectorCount(sectors), Access::Nothing);
         match Filesystem::open(&mut region.volume(self.machine)) {
-            Ok(filesystem) => self.record_in(&region, &filesystem, named),
+            Ok(filesystem) => self.record_in(&region, &filesystem, named) == Whose::Ours,
             Err(_) => false,
         }
     }
@@ -87,26 +104,36 @@ impl Search<'_> {
         let region = Region::cut(disk, Lba(start), SectorCount(sectors), Access::Nothing);
         let filesystem = Filesystem::open(&mut region.volume(self.machine)).ok()?;
         let program = self.program;
-        let partitions = program.partitions_on(wanted).filter(|&p| program.partition(p).image.is_some());
-        let lengths: Vec<SectorCount> = partitions.flat_map(|p| self.lengths_of(p)).collect();
+        let partitions: Vec<PartitionIndex> =
+            program.partitions_on(wanted).filter(|&p| program.partition(p).image.is_some()).collect();
+        let names: Vec<&str> = partitions.iter().map(|&p| program.partition(p).name.as_str()).collect();
+        if self.record_in(&region, &filesystem, &names) == Whose::Anothers {
+            return None;
+        }
+        let lengths: Vec<SectorCount> = partitions.into_iter().flat_map(|p| self.lengths_of(p)).collect();
         self.seal_in(&region, &filesystem, &lengths)
     }
 
-    fn record_in(&mut self, region: &Region, filesystem: &Filesystem, named: &[&str]) -> bool {
-        let found = filesystem.find(&mut region.volume(self.machine), bstate::FILE);
-        found.is_ok_and(|start| self.is_record(region, start.at, true, named))
+    fn record_in(&mut self, region: &Region, filesystem: &Filesystem, named: &[&str]) -> Whose {
+        match filesystem.find(&mut region.volume(self.machine), bstate::FILE) {
+            Ok(start) => self.record_at(region, start.at, true, named),
+            Err(_) => Whose::Nobodys,
+        }
     }
 
-    /// Whether our record is in a sector. What a person typed counts where a filesystem says that it is the file.
-    fn is_record(&mut self, region: &Region, at: Offset, typed: bool, named: &[&str]) -> bool {
+    /// Whose record is in a sector. What a person typed counts where a filesystem says that it is the file.
+    #[inline(never)]
+    fn record_at(&mut self, region: &Region, at: Offset, typed: bool, named: &[&str]) -> Whose {
         let mut sector = [0; SECTOR];
         if region.read(self.machine, at, &mut sector).is_err() {
-            return false;
+            return Whose::Nobodys;
         }
         match Record::parse(&sector) {
-            Ok(Parsed::Valid(record)) => is_ours(self.program, &record, named),
-            Ok(Parsed::Edited { record, .. }) => typed && is_ours(self.program, &record, named),
-            Err(_) => false,
+            Ok(Parsed::Edited { .. }) if !typed => Whose::Nobodys,
+            Ok(parsed) if is_ours(self.program, parsed.record(), named) => Whose::Ours,
+            Ok(Parsed::Valid(_)) => Whose::Anothers,
+            // Whoever typed it may have misspelt a name.
+            Ok(Parsed::Edited { .. }) | Err(_) => Whose::Nobodys,
         }
     }
 
@@ -120,19 +147,14 @@ impl Search<'_> {
         found.map(ToString::to_string)
     }
 
-    fn is_unmarked(&mut self, disk: DiskId, region: &Region, start: Lba, sectors: SectorCount) -> bool {
-        let marks = marks::look(self.machine, disk, start, sectors.0, On::Partition);
-        debug_assert!(region.length() == sectors);
-        marks.found.is_empty()
-    }
-
     /// What is left in a filesystem whose boot sector or superblock is the shipped one, with its serial number or UUID.
     fn remains_of_shipped(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
         let image = self.image_of(partition)?;
-        if self.is_same(region, &image, |entry| entry.first < BEGINNING) {
-            return self.remains_of(region, partition, named);
-        }
-        None
+        let compared = self.is_same(region, &image, |entry| {
+            let named = matches!(entry.kind, Kind::FatBoot | Kind::ExtSuperblock | Kind::ExtSuperblockEnd);
+            (entry.first < BEGINNING).then_some(named)
+        });
+        if compared { self.remains_of(region, partition, named) } else { None }
     }
 
     /// What is left where the filesystem's beginning is destroyed: bstate.txt or a seal at the sectors where the image
@@ -140,8 +162,11 @@ impl Search<'_> {
     fn remains_of(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
         let image = self.image_of(partition)?;
         match image.header.state {
-            Some(at) if self.is_record(region, at, false, named) => Some(bstate::FILE.to_string()),
-            Some(_) => self.seal_at_its_place(region, partition, &image),
+            Some(at) => match self.record_at(region, at, false, named) {
+                Whose::Ours => Some(bstate::FILE.to_string()),
+                Whose::Anothers => None,
+                Whose::Nobodys => self.seal_at_its_place(region, partition, &image),
+            },
             None => self.begins_as(region, &image).then(|| image.name().to_string()),
         }
     }
@@ -166,20 +191,22 @@ impl Search<'_> {
         self.is_same(region, image, |entry| {
             let wanted = left > 0;
             left = left.saturating_sub(entry.bytes());
-            wanted
+            wanted.then_some(true)
         })
     }
 
-    /// Whether the first of an image's entries, as long as they are `wanted`, are what the partition holds; there has to
-    /// be one.
+    /// Whether the first of an image's entries are what the partition holds, as long as `wanted` says anything of them:
+    /// those of which it says yes, and there has to be one.
     #[inline(never)]
-    fn is_same(&mut self, region: &Region, image: &Table, mut wanted: impl FnMut(&Entry) -> bool) -> bool {
+    fn is_same(&mut self, region: &Region, image: &Table, mut wanted: impl FnMut(&Entry) -> Option<bool>) -> bool {
         let mut content = vec![0; CHUNK_BYTES];
         let mut entries = image.entries();
         let mut any = false;
         while let Ok(Some(entry)) = entries.next(self.machine) {
-            if !wanted(&entry) {
-                return any;
+            match wanted(&entry) {
+                None => return any,
+                Some(false) => continue,
+                Some(true) => {}
             }
             let Some(content) = content.get_mut(..entry.bytes()) else { return false };
             if region.read(self.machine, Offset(entry.first), content).is_err() || !entry.matches(content) {

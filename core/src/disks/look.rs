@@ -19,7 +19,7 @@ use crate::units::{Lba, SECTOR};
 /// Sectors of a MiB.
 const MIB: u64 = (1 << 20) / SECTOR as u64;
 /// As much of each declared partition's beginning has to be blank on a blank disk: 64 KiB.
-const HEAD: u64 = 128;
+pub(super) const HEAD: u64 = 128;
 /// An entry with more sectors between what is ours is not read to find out whether it is empty: 256 MiB.
 const MAX_EMPTY: u64 = 256 * MIB;
 /// Sectors that are read at once.
@@ -246,7 +246,9 @@ impl Search<'_> {
         // Where both ends are blank, which is to be read anyway, no mark can be there.
         let blank = mbr.is_none().then(|| self.blank(id, info, wanted));
         let mut marks = match blank {
-            Some(Ok(None)) => marks::look_between(self.machine, id, Lba(0), info.sectors, MIB, On::Disk),
+            Some(Ok(None)) if self.are_notes_blank(id, wanted) => {
+                marks::look_between(self.machine, id, Lba(0), info.sectors, (MIB, MIB), On::Disk)
+            }
             _ => marks::look(self.machine, id, Lba(0), info.sectors, On::Disk),
         };
         if seeded(Defect::MarksOverlooked) {
@@ -580,6 +582,16 @@ impl Search<'_> {
 
     fn is_note_place(&self, wanted: DiskIndex, at: u64) -> bool {
         at == 0 || at.checked_add(1) == Some(self.first_of(wanted))
+    }
+
+    /// Whether the places of notes are blank themselves: half a note may have a mark in its other half.
+    #[inline(never)]
+    fn are_notes_blank(&mut self, id: DiskId, wanted: DiskIndex) -> bool {
+        let mut sector = [0; SECTOR];
+        [0, self.first_of(wanted).saturating_sub(1)].into_iter().all(|at| {
+            let read = self.machine.read_disk(id, Lba(at), &mut sector);
+            read.is_ok() && sector.iter().all(|byte| *byte == sector[0])
+        })
     }
 
     /// Whether nothing is on the disk, as far as its first and last MiB and the beginnings of the declared

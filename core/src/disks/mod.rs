@@ -94,7 +94,7 @@ impl Search<'_> {
         let second = self.first_of(wanted).saturating_sub(1);
         let places: Vec<u64> = [0, second].into_iter().chain(starts).collect();
         let mut sector = [0; SECTOR];
-        places.into_iter().fold(0, |print, at| match self.machine.read_disk(id, Lba(at), &mut sector) {
+        places.into_iter().fold(0, |print, at| match self.machine.read_disk_once(id, Lba(at), &mut sector) {
             Ok(()) => hash(print, &sector),
             Err(_) => hash(print, b"unreadable"),
         })

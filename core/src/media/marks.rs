@@ -56,19 +56,33 @@ pub struct Marks {
 const WINDOW: u64 = 128;
 /// So many sectors from the beginning on, and to the end, are read whole. Marks farther in are read one by one.
 const HEAD: u64 = 512;
-const TAIL: u64 = 256;
+const TAIL: u64 = 64;
 /// After so many reads that failed nothing more is read: each may take a drive many seconds.
 const FAILURES: u32 = 8;
 
 /// Looks for all marks on a disk (`start` 0), or on a partition, of `sectors` sectors, which begins at the disk's
-/// sector `start`. It reads at most about 800 sectors, where there is no ZFS. What can't be read yields no mark,
+/// sector `start`. It reads at most about 650 sectors, where there is no ZFS. What can't be read yields no mark,
 /// and is told.
 pub fn look(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u64, on: On) -> Marks {
+    look_between(machine, disk, start, sectors, (0, 0), on)
+}
+
+/// The same where so many sectors at the beginning, and at the end, are known to be blank, so that no mark is there.
+pub fn look_between(
+    machine: &mut dyn Machine,
+    disk: DiskId,
+    start: Lba,
+    sectors: u64,
+    blank: (u64, u64),
+    on: On,
+) -> Marks {
     let mut search = Search { machine, disk, start, sectors, on, failures: 0, marks: Marks::default() };
-    let tail = sectors.saturating_sub(TAIL).max(HEAD.min(sectors));
-    search.windows(0, HEAD.min(sectors));
-    search.windows(tail, sectors);
-    for sector in far_places(sectors).filter(|&sector| sector >= HEAD && sector < tail) {
+    let (from, to) = (blank.0.min(sectors), sectors.saturating_sub(blank.1));
+    let head = HEAD.min(sectors);
+    let tail = sectors.saturating_sub(TAIL).max(head);
+    search.windows(from, head);
+    search.windows(tail.max(from), to);
+    for sector in far_places(sectors).filter(|&sector| sector >= head.max(from) && sector < tail.min(to)) {
         search.windows(sector, sector + 1);
     }
     if search.marks.found.iter().any(|found| found.owner == table::ZFS) {
@@ -76,17 +90,6 @@ pub fn look(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u64, o
             let uberblocks = labels::uberblocks(label);
             search.windows(uberblocks.start.max(HEAD), uberblocks.end.min(tail));
         }
-    }
-    search.marks
-}
-
-/// The same for a disk or a partition of which so many sectors at both ends are known to be blank, so that no mark
-/// is there: it reads a few single sectors.
-pub fn look_between(machine: &mut dyn Machine, disk: DiskId, start: Lba, sectors: u64, ends: u64, on: On) -> Marks {
-    let mut search = Search { machine, disk, start, sectors, on, failures: 0, marks: Marks::default() };
-    let tail = sectors.saturating_sub(ends);
-    for sector in far_places(sectors).filter(|&sector| sector >= ends && sector < tail) {
-        search.windows(sector, sector + 1);
     }
     search.marks
 }
@@ -152,7 +155,7 @@ impl Search<'_> {
         if self.failures >= FAILURES {
             return Err(self.marks.unreadable.map_or(IoError::Short, |(_, error)| error));
         }
-        let read = self.machine.read_disk(self.disk, Lba(self.start.0.saturating_add(first)), bytes);
+        let read = self.machine.read_disk_once(self.disk, Lba(self.start.0.saturating_add(first)), bytes);
         self.failures += u32::from(read.is_err());
         read
     }

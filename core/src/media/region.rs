@@ -150,9 +150,10 @@ impl Region {
     }
 
     /// Marks of somebody's on what is there: the first sector of each, from the region's beginning, and sectors.
-    /// What could not be read yields none.
-    pub(crate) fn marks(&self, machine: &mut dyn Machine) -> Vec<(Offset, u64)> {
-        let marks = marks::look(machine, self.disk, self.first, self.length.0, On::Partition);
+    /// What could not be read yields none. So many sectors at the beginning are known to have none.
+    pub(crate) fn marks(&self, machine: &mut dyn Machine, blank: u64) -> Vec<(Offset, u64)> {
+        let (disk, first, length) = (self.disk, self.first, self.length.0);
+        let marks = marks::look_between(machine, disk, first, length, (blank, 0), On::Partition);
         let place = |found: &Found| Some((Offset(found.at.0.checked_sub(self.first.0)?), found.sectors));
         marks.found.iter().filter_map(place).collect()
     }

@@ -251,10 +251,10 @@ impl Context<'_> {
     /// Clears old marks in a partition's place that the image leaves free: the superblock of a RAID at its end would
     /// hide it from the system.
     #[inline(never)]
-    fn clear_marks(&mut self, image: &Image, region: &Region) -> Result<(), String> {
+    fn clear_marks(&mut self, image: &Image, region: &Region, blank: u64) -> Result<(), String> {
         for _ in 0..MARK_ROUNDS {
             let mut cleared = false;
-            for (at, sectors) in region.marks(self.machine) {
+            for (at, sectors) in region.marks(self.machine, blank) {
                 if !self.describes(image, at.0, sectors)? {
                     let done = clear(self.machine, region, at, SectorCount(sectors));
                     cleared |= done.is_ok();
@@ -296,7 +296,7 @@ impl Context<'_> {
             }
             let boot_sector = self.write_image(image, &targets, &mut progress)?;
             for target in &targets {
-                self.clear_marks(image, &target.region)?;
+                self.clear_marks(image, &target.region, claim.blank())?;
             }
             written.push(Written { targets, boot_sector });
         }

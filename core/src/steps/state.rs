@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::bstate::{self, Found, Next, Parsed, Record, State};
 use crate::defects::{Defect, seeded};
 use crate::event::{Event, printable};
-use crate::logic::{PartitionIndex, Program, Step, Verb, Wish};
+use crate::logic::{DiskIndex, PartitionIndex, Program, Step, Verb, Wish};
 use crate::media::filesystem::Filesystem;
 use crate::media::region::Region;
 use crate::steps::{Context, Outcome, name_of};
@@ -140,7 +140,19 @@ impl Context<'_> {
         let program = self.program;
         let names: Vec<&str> = program.recorded_names().collect();
         // A partition that no restore writes is a data partition, and never written.
+        let mut refused: Vec<(DiskIndex, String)> = Vec::new();
         for partition in self.program.partition_indexes().filter(|&p| program.partition(p).image.is_some()) {
+            let disk = program.partition(partition).disk;
+            // What one partition's disk is, is not looked for again for the next one.
+            if let Some((_, why)) = refused.iter().find(|(refused, _)| *refused == disk) {
+                troubles.add(&program.partition(partition).name, why.clone());
+                continue;
+            }
+            if let Err(why) = self.claim(disk) {
+                troubles.add(&program.partition(partition).name, why.clone());
+                refused.push((disk, why));
+                continue;
+            }
             let read = self.find_copy(partition).and_then(|copy| {
                 let parsed = self.read_copy(&copy);
                 // A place that is not certain is written only if a record stands there.
