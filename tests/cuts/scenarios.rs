@@ -166,10 +166,6 @@ impl Scenarios {
         let mut pc = failed();
         pc.disks[0].poke(SECTOR as u64, LABEL);
         pc.disks[0].poke((end - 16) * SECTOR as u64, RAID);
-        // Nothing is made active before: where that write is torn, such a mark stands for somebody who took the disk.
-        if world.flow == Flow::Figure4 {
-            pc.disks[0].poke(0, b"virus");
-        }
         self.add(flow, "restore over old marks", &Arc::new(marked), pc);
 
         // What somebody has made of the room behind P2.
