@@ -51,6 +51,18 @@ fn replaceable(output: &Path) -> Result<()> {
 /// # Errors
 /// Which file can't be used, or which tool is missing or failed.
 pub fn make(source: &Source, output: &Path) -> Result<()> {
+    make_of(source, output, false)
+}
+
+/// The same of as many of the images as are there: a CD to look at disks with, not to restore from.
+///
+/// # Errors
+/// Which file can't be used, or which tool is missing or failed.
+pub fn make_partly(source: &Source, output: &Path) -> Result<()> {
+    make_of(source, output, true)
+}
+
+fn make_of(source: &Source, output: &Path, partly: bool) -> Result<()> {
     // Beside the output, so that there is as much room as the ISO itself needs.
     let beside = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let staging = tempfile::Builder::new()
@@ -60,11 +72,13 @@ pub fn make(source: &Source, output: &Path) -> Result<()> {
     let cd = staging.path().join("cd");
     fs::create_dir_all(cd.join("images"))?;
 
-    let identities = stage_images(source, &cd)?;
+    let identities = stage_images(source, &cd, partly)?;
     fs::write(cd.join(logic::FILE), &source.text)?;
     fs::write(cd.join(STANDARD_MBR), loader::MBR)?;
     for disk in source.program.disk_indexes().map(|d| source.program.disk(d)) {
-        if let MbrCode::File(file) = &disk.mbr {
+        if let MbrCode::File(file) = &disk.mbr
+            && (!partly || source.has(file))
+        {
             images::copy(&source.file(file), &cd.join("images").join(file))?;
         }
     }
@@ -75,13 +89,14 @@ pub fn make(source: &Source, output: &Path) -> Result<()> {
     // Under its own name only when it is whole.
     let finished = staging.path().join("finished.iso");
     let program = &source.program;
-    let images: Vec<String> = program.partition_indexes().filter_map(|p| program.image_path(p)).collect();
+    let images = program.partition_indexes().filter_map(|p| program.image_path(p));
+    let images: Vec<String> = images.filter(|path| cd.join(path).exists()).collect();
     iso::master(&cd, &finished, &iso::volume_id(program.cd()), &images)?;
     fs::rename(&finished, output).with_context(|| format!("can't write {}", output.display()))
 }
 
 /// Puts every image on the CD once, with what it lacks; the identities of all.
-fn stage_images(source: &Source, cd: &Path) -> Result<Vec<u8>> {
+fn stage_images(source: &Source, cd: &Path, partly: bool) -> Result<Vec<u8>> {
     let program = &source.program;
     let fresh = Record::ok(program.recorded_names());
     let mut identities = Vec::new();
@@ -89,7 +104,7 @@ fn stage_images(source: &Source, cd: &Path) -> Result<Vec<u8>> {
     for index in program.partition_indexes() {
         let (declared, path) = (program.partition(index), program.image_path(index));
         let (Some(image), Some(path)) = (&declared.image, path) else { continue };
-        if staged.contains(&path) {
+        if staged.contains(&path) || partly && !source.has_image(declared) {
             continue;
         }
         let to = cd.join(&path);

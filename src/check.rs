@@ -26,6 +26,16 @@ impl Source {
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+
+    /// Whether that is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.file(name).is_file()
+    }
+
+    /// Whether all is there of which a partition's image on the CD is made.
+    pub fn has_image(&self, partition: &Partition) -> bool {
+        partition.image.iter().chain(&partition.tools).all(|name| self.has(name))
+    }
 }
 
 /// Prints what is wrong; whether nothing is.
@@ -110,8 +120,8 @@ pub fn load_unproved(path: &Path, images: Option<&Path>) -> Result<Source> {
 ///
 /// # Errors
 /// When it can't be read or has errors; those were printed.
-pub fn load_alone(path: &Path) -> Result<Source> {
-    parse(path, read(path)?, None).with_context(|| format!("{} has errors", path.display()))
+pub fn load_alone(path: &Path, images: Option<&Path>) -> Result<Source> {
+    parse(path, read(path)?, images).with_context(|| format!("{} has errors", path.display()))
 }
 
 fn read(path: &Path) -> Result<String> {

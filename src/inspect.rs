@@ -1,6 +1,9 @@
 //! `knownstate inspect`: what is in an ISO, a partition image or a disk. Only reads.
 
-use std::path::Path;
+mod disk;
+pub mod whose;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use knownstate_core::bstate::{self, Parsed, Record};
@@ -8,9 +11,10 @@ use knownstate_core::logic::{self, Cd, Program};
 use knownstate_core::media::boot_sector;
 use knownstate_core::media::filesystem::{Filesystem, FsError, Volume};
 use knownstate_core::media::iso9660::{CdFile, Iso};
+use knownstate_core::media::marks::{self, On};
 use knownstate_core::media::mbr::Mbr;
 use knownstate_core::table::{MAGIC, Table};
-use knownstate_core::units::{Offset, SECTOR};
+use knownstate_core::units::{Lba, Offset, SECTOR};
 
 use sha2::{Digest, Sha256};
 
@@ -18,11 +22,19 @@ use crate::files::{FileVolume, IsoFile};
 use crate::images::hex;
 use crate::loader;
 
-/// Prints what is there; whether it was something known.
+/// Prints what is there, or what the loader in it has at an address; whether that was something known.
 ///
 /// # Errors
-/// When the file can't be read.
-pub fn run(path: &Path) -> Result<bool> {
+/// When the file can't be read, or there are several.
+pub fn run(paths: &[PathBuf], address: Option<u32>) -> Result<bool> {
+    match (paths, address) {
+        ([path], None) => file(path),
+        ([path], Some(address)) => at(path, address),
+        _ => bail!("several files are given; to look at several disks, add --logic LOGIC"),
+    }
+}
+
+fn file(path: &Path) -> Result<bool> {
     let mut machine = IsoFile::open(path)?;
     if let Ok(cd) = Iso::open(&mut machine) {
         return iso(&mut machine, &cd);
@@ -37,18 +49,25 @@ pub fn run(path: &Path) -> Result<bool> {
         println!("packed image {line}");
         return Ok(described.is_ok());
     }
-    if Filesystem::open(&mut volume).is_ok() {
-        println!("partition image, {} sectors", volume.length().0);
-        return Ok(partition(&mut volume));
+    let sectors = volume.length().0;
+    if Filesystem::open(&mut volume).is_ok() && !has_table(&sector, sectors) {
+        println!("partition image, {sectors} sectors");
+        let known = partition(&mut volume);
+        disk::tell(&marks::look(&mut machine, IsoFile::DISK, Lba(0), sectors, On::Partition), "        ");
+        return Ok(known);
     }
-    disk(path, &mut volume)
+    disk::run(path)
+}
+
+/// Whether partitions are declared in a first sector, in entries that make sense: then it is a disk's, whatever old
+/// filesystem begins there as well.
+fn has_table(sector: &[u8; SECTOR], sectors: u64) -> bool {
+    let mbr = Mbr::parse(sector).ok().filter(|mbr| mbr.check(sectors).is_ok());
+    mbr.is_some_and(|mbr| mbr.entries().iter().any(|entry| entry.kind != 0))
 }
 
 /// Prints what the loader on a CD has at an address that it told of; whether that is known.
-///
-/// # Errors
-/// When the file is no ISO with a loader.
-pub fn at(path: &Path, address: u32) -> Result<bool> {
+fn at(path: &Path, address: u32) -> Result<bool> {
     let mut machine = IsoFile::open(path)?;
     let cd = Iso::open(&mut machine).map_err(|error| anyhow!("{}: {error}", path.display()))?;
     let read = cd.read_file(&mut machine, crate::iso::LOADER, 1 << 20);
@@ -141,31 +160,6 @@ fn describe(machine: &mut IsoFile, table: &Table) -> Result<String, String> {
         header.file_bytes,
         hex(&header.identity)
     ))
-}
-
-fn disk(path: &Path, volume: &mut FileVolume) -> Result<bool> {
-    let mut sector = [0; SECTOR];
-    if volume.read(Offset(0), &mut sector).is_err() {
-        bail!("{} is shorter than one sector", path.display());
-    }
-    println!("disk, {} sectors", volume.length().0);
-    let sectors = volume.length().0;
-    let mbr = match Mbr::parse(&sector).and_then(|mbr| mbr.check(sectors).map(|()| mbr)) {
-        Ok(mbr) => mbr,
-        Err(fault) => {
-            println!("MBR     {fault}");
-            return Ok(false);
-        }
-    };
-    println!("MBR     signature {:08X}", mbr.disk_signature());
-    let mut known = true;
-    for (n, entry) in mbr.entries().iter().enumerate().filter(|(_, e)| e.kind != 0) {
-        let active = if entry.active { ", active" } else { "" };
-        println!("entry {} start {} sectors {} type {:02x}{active}", n + 1, entry.start, entry.sectors, entry.kind);
-        let mut part = FileVolume::part(path, u64::from(entry.start), u64::from(entry.sectors))?;
-        known &= partition(&mut part);
-    }
-    Ok(known)
 }
 
 /// Boot sector, filesystem and bstate.txt of one partition; whether all are good.

@@ -73,10 +73,18 @@ enum Command {
     Provision(provision::Options),
     /// Say what is in an ISO, a partition image or a disk
     Inspect {
-        /// The file; it is only read
-        file: PathBuf,
+        /// The file, or the disks: image files or block devices; they are only read
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Say which of the declared disks each is, and why, or why not: a logic file, or an ISO that `knownstate
+        /// build` made
+        #[arg(long, value_name = "LOGIC|ISO")]
+        logic: Option<PathBuf>,
+        /// Where the image files are, if not beside the logic file
+        #[arg(long, requires = "logic")]
+        images: Option<PathBuf>,
         /// Say what the loader on an ISO has at an address (hexadecimal) that it told of when it failed
-        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with = "logic")]
         at: Option<u32>,
     },
 }
@@ -98,8 +106,10 @@ fn main() -> ExitCode {
         }
         Command::Simulate(options) => simulate::run(&options),
         Command::Provision(options) => provision::run(&options),
-        Command::Inspect { file, at: None } => inspect::run(&file),
-        Command::Inspect { file, at: Some(address) } => inspect::at(&file, address),
+        Command::Inspect { files, logic: Some(logic), images, .. } => {
+            inspect::whose::run(&files, &logic, images.as_deref())
+        }
+        Command::Inspect { files, at, .. } => inspect::run(&files, at),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

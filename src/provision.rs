@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use knownstate_core::disks::{Known, Search, Standing, default_signature, fits};
+use knownstate_core::disks::{Known, Search, Standing, default_signature, entries_of, fits};
 use knownstate_core::event::Line;
 use knownstate_core::logic::{DiskIndex, Program, Size, Step, UNITS, Verb, sectors};
-use knownstate_core::machine::DiskId;
+use knownstate_core::machine::{DiskId, Machine as _};
 use knownstate_core::media::iso9660::Iso;
+use knownstate_core::media::marks::{self, On};
 use knownstate_core::media::mbr::{CODE_BYTES, Mbr};
 use knownstate_core::media::note::Note;
 use knownstate_core::steps::Context;
 use knownstate_core::table::Table;
-use knownstate_core::units::{SECTOR, SectorCount};
+use knownstate_core::units::{Lba, SECTOR, SectorCount};
 use tempfile::NamedTempFile;
 
 use crate::simulate::cd::Cd;
@@ -232,19 +233,29 @@ fn restore(machine: &mut FileMachine, program: &Program, targets: &[Target], bar
 /// to the loader, but here a person says which is which. So those that have nothing to be known by get the note of a
 /// restore that was begun: the declared table and signature.
 fn tell_apart(machine: &mut FileMachine, program: &Program, cd: &Iso, targets: &[Target]) -> Result<()> {
-    let mut nameless = Vec::new();
+    let (mut nameless, mut adopted) = (Vec::new(), Vec::new());
     for (n, target) in targets.iter().enumerate() {
         let mut search = Search { machine, cd: Some(cd), program, known: &mut Known::default() };
         let look = search.look(DiskId(n), target.disk).map_err(|why| anyhow!("{}: {why}", target.path.display()))?;
         match look.standing {
             Standing::Blank => nameless.push(n),
             Standing::Ours { .. } => {}
-            _ if program.disk(target.disk).adopt => {}
+            _ if program.disk(target.disk).adopt => adopted.push(n),
             standing => {
                 let (path, reason, remedy) = (target.path.display(), standing.reason(), standing.remedy());
-                bail!("{path} {reason}, so it is not written; {remedy}")
+                bail!(
+                    "{path} {reason}, so it is not written; {remedy}; `knownstate inspect {path} --logic LOGIC` says more"
+                )
             }
         }
+    }
+    // Of several used disks the loader adopts none. Here each is named, so what is on them goes before they get
+    // their notes.
+    if adopted.len() > 1 {
+        for &n in &adopted {
+            empty(machine, DiskId(n)).with_context(|| format!("can't empty {}", targets[n].path.display()))?;
+        }
+        nameless.extend(adopted);
     }
     if program.disk_indexes().count() == 1 {
         return Ok(());
@@ -256,6 +267,27 @@ fn tell_apart(machine: &mut FileMachine, program: &Program, cd: &Iso, targets: &
         let mbr = Mbr::new(&program.map(target.disk), &[0; CODE_BYTES], signature);
         let note = Note { mbr, cd: program.cd().map(|cd| cd.name.clone()).unwrap_or_default(), set: None };
         drive.write(0, &note.to_sector()).with_context(|| format!("can't write {}", target.path.display()))?;
+    }
+    Ok(())
+}
+
+/// Takes away all by which somebody's disk is known: the table, and every mark on it and in its partitions.
+fn empty(machine: &mut FileMachine, id: DiskId) -> Result<()> {
+    let sectors = machine.disks().get(id.0).map_or(0, |info| info.sectors);
+    let mut sector = [0; SECTOR];
+    let mut marks = marks::look(machine, id, Lba(0), sectors, On::Disk).found;
+    if machine.read_disk(id, Lba(0), &mut sector).is_ok()
+        && let Ok(mbr) = Mbr::parse(&sector)
+    {
+        for entry in entries_of(machine, id, sectors, &mbr).0 {
+            let length = entry.sectors.min(sectors.saturating_sub(entry.start));
+            marks.extend(marks::look(machine, id, Lba(entry.start), length, On::Partition).found);
+        }
+    }
+    let Some(drive) = machine.drive_mut(id.0) else { return Ok(()) };
+    drive.write(0, &[0; SECTOR])?;
+    for mark in marks {
+        (mark.at.0..mark.at.0 + mark.sectors).try_for_each(|at| drive.write(at, &[0; SECTOR]))?;
     }
     Ok(())
 }

@@ -1,6 +1,15 @@
 //! The `bstate` tool, as the OS calls it: what it prints, what it leaves in the files, its exit codes.
 
 mod common;
+#[path = "agent/kernel.rs"]
+mod kernel;
+#[path = "agent/machine.rs"]
+mod machine;
+#[path = "agent/real.rs"]
+mod real;
+#[path = "../agent/src/system.rs"]
+#[allow(dead_code, reason = "only a part of it is tested by itself")]
+mod system;
 
 use std::fs;
 use std::path::PathBuf;
@@ -123,7 +132,7 @@ fn set_sets() {
     // It is not to be tried again, whatever a flow's limit is.
     copies.expect("sequence=9 P1=Dirty P2=Dirty P2.failures=999 P2.why=bstate~set~Dirty");
     expect(&copies.run("set P2 OK"), 0, "P2 is OK", "");
-    copies.expect("sequence=10 P2=OK P1=Dirty P1.failures=2");
+    copies.expect("sequence=10 P2=OK P2.failures=0 P1=Dirty P1.failures=2");
     // A partition that failed too often gets its tries back.
     expect(&copies.run("set P1 OK"), 0, "P1 is OK", "");
     copies.expect("sequence=11 P1=OK P1.failures=0 P1.crashes=0");
@@ -138,6 +147,8 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
         ("set P1", "can't understand `set`"),
         ("set P1 Broken", "`Broken` is no state: write OK, Clean or Dirty"),
         ("set P3 OK", "no partition `P3`; known: P1, P2"),
+        ("next P3", "no partition `P3`; known: P1, P2"),
+        ("next P1 P2", "can't understand `next`"),
         ("show me", "can't understand `show`"),
     ] {
         let ran = copies.run(words);

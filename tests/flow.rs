@@ -88,8 +88,9 @@ fn a_blank_disk_is_restored_and_boots() {
         - restart = ok";
     expect("blank", &mut pc, lines, "restart");
     expect_images("blank", &pc);
-    let (first, last) = (pc.writes.first_chunk(), pc.writes.last_chunk());
-    assert_eq!(first, Some(&[(0, 2047, 1), (0, 0, 1)]), "the note comes first; writes: {:?}", pc.writes);
+    let (first, last) = (pc.writes.first_chunk::<5>(), pc.writes.last_chunk());
+    let note = [2047, 2047, 2047, 2047, 0].map(|at| (0, at, 1));
+    assert_eq!(first, Some(&note), "the note comes first; writes: {:?}", pc.writes);
     assert_eq!(last, Some(&[(0, 0, 1), (0, 2047, 1)]), "the MBR is written last; writes: {:?}", pc.writes);
     assert!(pc.disks[0].sector(2047) == [0; SECTOR], "the note's second place was not cleared");
     expect_state("blank", &pc, "P1=OK P2=OK restores=1 P1.failures=0 P2.crashes=0");

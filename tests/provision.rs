@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use common::devices::Loop;
 use common::images::{boot_code, build, ext, fat, shipped};
+use common::others::Other;
 use common::record;
 use common::tools::{self, Ran, knownstate, must, shell, text};
 
@@ -254,6 +255,56 @@ fn a_block_device_is_written_only_if_it_is_meant() {
     drop(mounted);
     drop(device);
     maker.assert_same("blank.img", "restored.img");
+}
+
+/// Disks of other people: nothing is written, and owner and remedy are told.
+#[test]
+fn a_device_that_is_somebodys_is_refused_with_a_remedy() {
+    let maker = Maker::figure4();
+    for (other, owner) in [(Other::Gpt, "GPT"), (Other::Lvm, "LVM"), (Other::Zfs, "ZFS")] {
+        other.make(&maker.path("disk"), BYTES / 512);
+        let before = fs::read(maker.path("disk")).unwrap();
+        let Some(device) = Loop::of(&maker.path("disk")) else { return };
+        let ran = maker.run("provision", &["--disk", &format!("system={}", device.path), "--confirm", &device.path]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{owner}: {}", ran.err);
+        for told in [
+            format!("{} carries {owner} at sector ", device.path),
+            "so it is not written; if it may be lost: `wipefs -a` and `blkdiscard` (or zeros), or `adopt` in logic.txt"
+                .to_string(),
+            format!("`knownstate inspect {} --logic LOGIC` says more", device.path),
+        ] {
+            assert!(ran.err.contains(&told), "{owner}: `{told}` is not in: {}", ran.err);
+        }
+        drop(device);
+        assert!(fs::read(maker.path("disk")).unwrap() == before, "{owner}: it was written");
+    }
+}
+
+/// What `adopt` lets be taken becomes what a restore leaves: nobody's tools name its old owner any more.
+#[test]
+fn a_used_disk_is_made_where_logic_txt_says_adopt() {
+    let maker = Maker::new(&shipped("figure4.txt", &ONE_DISK.replace("40960", "40960 adopt")));
+    for other in [Other::Gpt, Other::Lvm, Other::Zfs, Other::LogicalLvm, Other::Used] {
+        other.make(&maker.path("disk"), BYTES / 512);
+        maker.provision(&["--disk", "system={}/disk"]);
+        let names = must("blkid", &["-p", "-o", "export", text(&maker.path("disk"))]);
+        assert!(names.contains("PTTYPE=dos") && !names.contains("\nTYPE="), "{other:?}: {names}");
+        let ran = maker.run("simulate", &["--disk", "system={}/disk"]);
+        assert!(ran.out.ends_with("212 boot P1 = ok (drive 80, lba 2048)\n"), "{other:?}: {}", ran.out);
+    }
+}
+
+/// Of several used disks the loader takes none; here a person says which is which.
+#[test]
+fn several_used_disks_are_made_as_they_are_named() {
+    let logic = TWO_DISKS.replace("20480.. ", "20480.. adopt ");
+    let steps = "202 verify P1 else 299\nverify P2 else 299\n set P1 Dirty\nboot P1\n299 hold \"no\"\n";
+    let maker = Maker::new(&format!("logic 1\n{logic}{steps}"));
+    Other::Gpt.make(&maker.path("a"), 20480);
+    Other::LogicalLvm.make(&maker.path("b"), 20480);
+    maker.provision(&["--disk", "second={}/b", "--disk", "first={}/a"]);
+    let ran = maker.run("simulate", &["--disk", "second={}/b", "--disk", "first={}/a"]);
+    assert!(ran.out.ends_with("boot P1 = ok (drive 81, lba 2048)\n"), "{}", ran.out);
 }
 
 /// The same on a system on paper, whose disk 8:16 has two partitions, one of them held by LVM.

@@ -1,26 +1,26 @@
-//! The copies of bstate.txt on mounted filesystems: found, merged, written in place.
+//! The copies of bstate.txt: found, merged, written.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use knownstate_core::bstate::{FILE, FILE_BYTES, Parsed, Record};
+use knownstate_core::bstate::{FILE, Parsed, Record};
 use knownstate_core::units::SECTOR;
+use rustix::fs::OFlags;
 
-/// `O_DIRECT` of `open(2)` on x86: reads go to the disk and not to the kernel's copy of it.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub const O_DIRECT: i32 = 0o40000;
-/// Elsewhere the value differs; the read-back there is the kernel's copy.
-#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-pub const O_DIRECT: i32 = 0;
+use crate::ours::{self, Ours, Stranger};
+use crate::place::{Target, overwrite, sector_of};
+use crate::system::System;
+use crate::volume::flags;
+use crate::worker;
 
 /// What is wrong with a copy, or with all of them.
 #[derive(Debug)]
 pub enum Trouble {
-    /// No mounted filesystem has one.
-    None,
+    /// There is none that is this machine's; what there is instead.
+    None(String),
     /// None of those found is valid.
     NoneValid(Vec<Trouble>),
     /// None could be written.
@@ -33,9 +33,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = |troubles: &[Trouble]| troubles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         match self {
-            Self::None => {
-                write!(f, "no mounted filesystem has a {FILE} in its root; mount the system partitions first")
-            }
+            Self::None(why) => f.write_str(why),
             Self::NoneValid(each) => write!(f, "no copy of {FILE} is valid: {}", all(each)),
             Self::NoneWritten(each) => write!(f, "no copy of {FILE} could be written: {}", all(each)),
             Self::Copy(path, what) => write!(f, "{}: {what}", path.display()),
@@ -43,145 +41,162 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// A sector that `O_DIRECT` can read into: aligned to every block size there is.
-#[repr(align(4096))]
-struct Aligned([u8; SECTOR]);
+/// Where a copy is.
+enum At {
+    /// In a file that the caller named.
+    File(PathBuf),
+    /// In a partition; what people call it.
+    Place(Target, PathBuf),
+}
 
-/// The record, and the files that hold it.
+/// The record, and where it is written.
 pub struct Copies {
     /// What all valid copies come to.
     pub record: Record,
-    /// What is wrong with copies.
-    pub troubles: Vec<Trouble>,
-    paths: Vec<PathBuf>,
+    /// Copies that are broken, and will be whole when they have been written.
+    pub broken: Vec<Trouble>,
+    /// Copies that are gone, or can't be written.
+    pub missing: Vec<Trouble>,
+    /// What is none of ours, and why.
+    pub strangers: Vec<Trouble>,
+    /// The device that `/` is on, and which partition this is, where both are certain.
+    pub root: Option<(PathBuf, String)>,
+    at: Vec<At>,
+    /// How many there should be; nothing where the caller named them.
+    all: usize,
 }
 
 impl Copies {
-    /// Those in the roots of all mounted filesystems.
-    pub fn mounted() -> Result<Self, Trouble> {
-        let paths: Vec<PathBuf> = points()?.iter().map(|point| point.join(FILE)).collect();
-        Self::named(&paths)
+    /// Those of this machine, as [`crate::ours`] tells them; `all` looks at everything else that is mounted, too.
+    ///
+    /// # Errors
+    /// That there is none, or that it can't be told which are this machine's.
+    pub fn found(system: &System, all: bool) -> Result<Self, Trouble> {
+        let others =
+            |copies: &[_], strangers: &[_]| if all { ours::others(system, copies, strangers) } else { Vec::new() };
+        let told = |strangers: Vec<Stranger>| strangers.into_iter().map(|s| Trouble::Copy(s.path, s.why));
+        let Ours { copies, mut strangers, base, root } = ours::find(system).map_err(|why| {
+            let each: Vec<String> = told(others(&[], &[])).map(|t| format!("; {t}")).collect();
+            Trouble::None(format!("{why}{}", each.concat()))
+        })?;
+        let more = others(&copies, &strangers);
+        strangers.extend(more);
+        let (mut parsed, mut broken, mut missing, mut at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let names: Vec<&str> = base.partitions.iter().map(|p| p.name.as_str()).collect();
+        for copy in copies {
+            let path = copy.path();
+            broken.extend(copy.record.iter().filter_map(|record| odd(&path, record, &names)));
+            match copy.record {
+                Ok(record) => parsed.push(record),
+                Err(why) if copy.there => broken.push(Trouble::Copy(path.clone(), why)),
+                Err(why) => missing.push(Trouble::Copy(path.clone(), why)),
+            }
+            if copy.there {
+                at.push(At::Place(copy.target, path));
+            }
+        }
+        let record = Record::merge(&parsed, names).unwrap_or_else(|| base.clone());
+        Ok(Self { record, broken, missing, strangers: told(strangers).collect(), root, at, all: base.partitions.len() })
     }
 
     /// Those that the caller names.
+    ///
+    /// # Errors
+    /// That none is valid.
     pub fn named(paths: &[PathBuf]) -> Result<Self, Trouble> {
-        if paths.is_empty() {
-            return Err(Trouble::None);
-        }
         let mut parsed = Vec::new();
-        let mut troubles = Vec::new();
+        let mut broken = Vec::new();
         for path in paths {
             match read(path) {
-                Ok(copy) => parsed.push(copy),
-                Err(what) => troubles.push(Trouble::Copy(path.clone(), what)),
+                Ok(copy) => parsed.push((path, copy)),
+                Err(what) => broken.push(Trouble::Copy(path.clone(), what)),
             }
         }
-        let mut names: Vec<&str> = Vec::new();
-        for partition in parsed.iter().flat_map(|p: &Parsed| &p.record().partitions) {
-            if !names.contains(&partition.name.as_str()) {
-                names.push(&partition.name);
-            }
-            // A person may have typed more than a sector holds; what does not fit is not kept.
-            if !Record::fits(names.iter().copied()) {
-                names.pop();
-            }
-        }
-        match Record::merge(&parsed, names) {
-            Some(record) => Ok(Self { record, troubles, paths: paths.to_vec() }),
-            None => Err(Trouble::NoneValid(troubles)),
-        }
+        let valid: Vec<&Record> =
+            parsed.iter().filter(|(_, p)| matches!(p, Parsed::Valid(_))).map(|(_, p)| p.record()).collect();
+        // What a person typed names partitions only where nothing else does.
+        let all = || parsed.iter().map(|(_, copy)| copy.record());
+        let names = if valid.is_empty() { ours::names(all()) } else { ours::names(valid.into_iter()) };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        broken.extend(parsed.iter().filter_map(|(path, copy)| odd(path, copy, &names)));
+        let copies: Vec<Parsed> = parsed.into_iter().map(|(_, copy)| copy).collect();
+        let Some(record) = Record::merge(&copies, names) else {
+            return Err(Trouble::NoneValid(broken));
+        };
+        let at = paths.iter().cloned().map(At::File).collect();
+        Ok(Self { record, broken, missing: Vec::new(), strangers: Vec::new(), root: None, at, all: 0 })
     }
 
-    /// Writes the record to every copy, the broken ones too. One that can't be written is told on
-    /// standard error; the others carry the truth until the CD brings it in line.
+    /// Writes the record to every copy, the broken ones too. What is not written is told on standard error; the
+    /// other copies carry the truth until the CD brings it in line.
+    ///
+    /// # Errors
+    /// That none could be written.
     pub fn write(&mut self) -> Result<(), Trouble> {
         self.record.sequence = self.record.sequence.saturating_add(1);
-        let mut troubles = Vec::new();
-        for path in &self.paths {
-            if let Err(error) = write(path, &self.record) {
-                troubles.push(Trouble::Copy(path.clone(), error.to_string()));
-            }
+        let sector = self.record.to_sector();
+        let targets: Vec<Target> = self.at.iter().filter_map(At::target).collect();
+        let mut placed = worker::write(&targets, &sector).into_iter();
+        let mut failed = Vec::new();
+        for at in &self.at {
+            let (path, outcome) = match at {
+                At::File(path) => (path, write(path, &sector).map_err(|e| e.to_string())),
+                At::Place(_, path) => (path, placed.next().unwrap_or(Ok(()))),
+            };
+            failed.extend(outcome.err().map(|why| Trouble::Copy(path.clone(), why)));
         }
-        if troubles.len() == self.paths.len() {
-            return Err(Trouble::NoneWritten(troubles));
+        let written = self.at.len() - failed.len();
+        failed.append(&mut self.missing);
+        if written == 0 {
+            return Err(Trouble::NoneWritten(failed));
         }
-        for trouble in troubles {
+        for trouble in failed {
             eprintln!("bstate: {trouble}");
+        }
+        if written < self.all {
+            let all = self.all;
+            for stranger in &self.strangers {
+                eprintln!("bstate: {stranger}");
+            }
+            eprintln!(
+                "bstate: {written} of {all} copies of {FILE} were reached; the recovery CD brings the others in line"
+            );
         }
         Ok(())
     }
+
+    /// The mount points of the partitions.
+    pub fn points(&self) -> Vec<PathBuf> {
+        self.at.iter().filter_map(At::target).filter_map(|target| target.points.into_iter().next()).collect()
+    }
 }
 
-/// Where filesystems with a bstate.txt in their root are mounted, each once.
-pub fn points() -> Result<Vec<PathBuf>, Trouble> {
-    let mounts = fs::read_to_string("/proc/self/mounts")
-        .map_err(|e| Trouble::Copy("/proc/self/mounts".into(), e.to_string()))?;
-    let mut points: Vec<PathBuf> = Vec::new();
-    let mut seen = Vec::new();
-    for point in mounts.lines().filter_map(|l| l.split(' ').nth(1)).map(|field| PathBuf::from(unescape(field))) {
-        let file = point.join(FILE);
-        // The same filesystem may be mounted at several places.
-        let Some(identity) = file.metadata().ok().filter(fs::Metadata::is_file).map(|m| (m.dev(), m.ino())) else {
-            continue;
-        };
-        if !seen.contains(&identity) {
-            seen.push(identity);
-            points.push(point);
+impl At {
+    fn target(&self) -> Option<Target> {
+        match self {
+            Self::File(_) => None,
+            Self::Place(target, _) => Some(target.clone()),
         }
     }
-    Ok(points)
+}
+
+/// What of a person's words means nothing.
+fn odd(path: &Path, copy: &Parsed, names: &[&str]) -> Option<Trouble> {
+    let odd = copy.not_understood(names);
+    (!odd.is_empty()).then(|| Trouble::Copy(path.to_path_buf(), format!("not understood: {}", odd.join(", "))))
 }
 
 fn read(path: &Path) -> Result<Parsed, String> {
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|f| f.take(SECTOR as u64).read_to_end(&mut bytes)).map_err(|e| e.to_string())?;
+    let bytes = File::open(path).and_then(sector_of).map_err(|e| e.to_string())?;
     Record::parse(&bytes).map_err(|fault| fault.to_string())
 }
 
-/// Overwrites the record's sector in place, flushes it, and reads it back from the disk. Only a file
-/// that an editor made shorter is written whole: the CD can't use it until it has its length again.
-fn write(path: &Path, record: &Record) -> io::Result<()> {
-    let sector = record.to_sector();
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    if file.metadata()?.len() < FILE_BYTES as u64 {
-        file.write_all(&record.to_file())?;
-    } else {
-        file.write_all(&sector)?;
-    }
-    file.sync_all()?;
-    drop(file);
-    if read_back(path)? == sector {
+fn write(path: &Path, sector: &[u8; SECTOR]) -> io::Result<()> {
+    overwrite(OpenOptions::new().write(true).open(path)?, sector)?;
+    // Not every filesystem, and no 4096-byte sector, takes a direct read of 512 bytes.
+    let direct = OpenOptions::new().read(true).custom_flags(flags(OFlags::DIRECT)).open(path).and_then(sector_of);
+    if direct.or_else(|_| File::open(path).and_then(sector_of))? == sector {
         return Ok(());
     }
     Err(io::Error::other("what was read back is not what was written"))
-}
-
-fn read_back(path: &Path) -> io::Result<[u8; SECTOR]> {
-    let mut sector = Aligned([0; SECTOR]);
-    let direct = OpenOptions::new().read(true).custom_flags(O_DIRECT).open(path);
-    if let Ok(mut file) = direct
-        && file.read_exact(&mut sector.0).is_ok()
-    {
-        return Ok(sector.0);
-    }
-    // Not every filesystem, and no 4096-byte sector, takes a direct read of 512 bytes.
-    File::open(path)?.read_exact(&mut sector.0)?;
-    Ok(sector.0)
-}
-
-/// `/proc/self/mounts` writes space, tab, newline and backslash as three octal digits.
-pub fn unescape(field: &str) -> String {
-    let mut text = String::new();
-    let mut rest = field;
-    while let Some((before, after)) = rest.split_once('\\') {
-        text.push_str(before);
-        let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => text.push(char::from(code)),
-            None => text.push('\\'),
-        }
-        rest = if code.is_some() { &after[3..] } else { after };
-    }
-    text.push_str(rest);
-    text
 }

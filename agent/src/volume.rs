@@ -1,18 +1,22 @@
-//! A mounted filesystem's partition, read below the filesystem.
+//! A partition, read and written below any filesystem.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 use knownstate_core::machine::IoError;
 use knownstate_core::media::filesystem::Volume;
 use knownstate_core::units::{Offset, SECTOR, SectorCount};
-
-use crate::copies::{O_DIRECT, unescape};
+use rustix::fs::OFlags;
 
 /// Bytes read at once, and kept for the next question: structures stand close to each other.
 const WINDOW: usize = 64 * 1024;
+
+/// Flags of `open(2)` as the standard library takes them.
+pub fn flags(flags: OFlags) -> i32 {
+    flags.bits() as i32
+}
 
 /// Memory that `O_DIRECT` can read into: aligned to every block size there is.
 #[repr(align(4096))]
@@ -30,18 +34,40 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens a device, or a file that holds a filesystem.
+    /// Opens a device, or a file that holds a filesystem, for reading.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let direct = OpenOptions::new().read(true).custom_flags(O_DIRECT).open(path);
-        let mut file = direct.or_else(|_| File::open(path))?;
-        let sectors = file.seek(SeekFrom::End(0))? / SECTOR as u64;
-        let mut device = Self { file, sectors, window: Box::new(Aligned([0; WINDOW])), at: 0, held: 0 };
+        let direct = OpenOptions::new().read(true).custom_flags(flags(OFlags::DIRECT)).open(path);
+        let mut device = Self::of(direct.or_else(|_| File::open(path))?)?;
         if device.fill(0).is_err() {
             // A device with larger sectors, say, takes no direct read of ours.
             device.file = File::open(path)?;
         }
         device.held = 0;
         Ok(device)
+    }
+
+    /// A device that is open already.
+    pub fn of(mut file: File) -> io::Result<Self> {
+        let sectors = file.seek(SeekFrom::End(0))? / SECTOR as u64;
+        Ok(Self { file, sectors, window: Box::new(Aligned([0; WINDOW])), at: 0, held: 0 })
+    }
+
+    /// Writes one sector in place, flushes it, and reads it back from the disk.
+    pub fn write(&mut self, at: Offset, sector: &[u8; SECTOR]) -> io::Result<()> {
+        self.held = 0;
+        if at.0 >= self.sectors {
+            return Err(io::Error::other("the sector is not on the device"));
+        }
+        let place = &mut self.window.0[..SECTOR];
+        place.copy_from_slice(sector);
+        self.file.write_all_at(place, at.0 * SECTOR as u64)?;
+        self.file.sync_all()?;
+        place.fill(0);
+        self.file.read_exact_at(place, at.0 * SECTOR as u64)?;
+        if place == sector {
+            return Ok(());
+        }
+        Err(io::Error::other("what was read back is not what was written"))
     }
 
     fn fill(&mut self, first: u64) -> io::Result<()> {
@@ -72,25 +98,4 @@ impl Volume for Device {
         }
         Ok(())
     }
-}
-
-/// The device that is mounted at `point`.
-///
-/// # Errors
-/// That none is, in words.
-pub fn device_of(point: &Path) -> Result<PathBuf, String> {
-    let wanted = fs::metadata(point).map_err(|e| format!("{}: {e}", point.display()))?.dev();
-    // proc(5): ID, parent, major:minor, root within the filesystem, mount point, options, more of them, a
-    // dash, type, source.
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
-    for line in mounts.lines() {
-        let (Some(fields), Some(rest)) = (line.split(" - ").next(), line.split(" - ").nth(1)) else { continue };
-        let mounted = fields.split(' ').nth(4).map(|field| PathBuf::from(unescape(field)));
-        let source = rest.split(' ').nth(1).map(|field| PathBuf::from(unescape(field)));
-        let (Some(mounted), Some(source)) = (mounted, source) else { continue };
-        if fs::metadata(&mounted).is_ok_and(|m| m.dev() == wanted) && source.is_absolute() && source.exists() {
-            return Ok(source);
-        }
-    }
-    Err(format!("{}: no block device is mounted there", point.display()))
 }

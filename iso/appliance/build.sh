@@ -102,7 +102,7 @@ dpkg-deb -x "$busybox_deb" "$work/deb"
 
 root=$work/root
 cp -R "$here/root" "$root"
-mkdir -p "$root/bin" "$root/modules" "$root/proc" "$root/sys" "$root/dev" "$root/disk" "$root/tmp"
+mkdir -p "$root/bin" "$root/modules" "$root/proc" "$root/sys" "$root/dev" "$root/disk" "$root/tmp" "$root/run"
 cp "$(find "$work/deb" -path '*bin/busybox' -type f)" "$root/bin/busybox"
 cp "$2" "$root/bin/bstate"
 ln -s busybox "$root/bin/sh"

@@ -63,7 +63,7 @@ pub fn run(
     log: Option<&Path>,
     start: Option<usize>,
 ) -> Result<bool> {
-    let source = check::load_alone(logic)?;
+    let source = check::load_alone(logic, None)?;
     let graph = Graph::of(&source.program);
     let log = match log {
         None => None,

@@ -10,8 +10,9 @@ use knownstate_core::media::iso9660::Iso;
 use knownstate_core::units::CD_SECTOR;
 use tempfile::TempDir;
 
+use crate::build;
+use crate::check::{self, Source};
 use crate::files::IsoFile;
-use crate::{build, check};
 
 /// A CD, and what its logic.txt says.
 pub struct Cd {
@@ -28,21 +29,49 @@ impl Cd {
     /// # Errors
     /// Why the file is neither, or why no CD can be made of it.
     pub fn open(path: &Path, images: Option<&Path>) -> Result<Self> {
+        if let Some(cd) = Self::as_iso(path, images)? {
+            return Ok(cd);
+        }
+        Self::of(check::load_unproved(path, images)?, build::make)
+    }
+
+    /// The same to look at disks with: of a logic file's images those that are there go on it. And the names of the
+    /// partitions whose image is not.
+    ///
+    /// # Errors
+    /// Why the file is neither, or why no CD can be made of it.
+    pub fn open_partly(path: &Path, images: Option<&Path>) -> Result<(Self, Vec<String>)> {
+        if let Some(cd) = Self::as_iso(path, images)? {
+            return Ok((cd, Vec::new()));
+        }
+        let source = check::load_alone(path, images)?;
+        let partitions = source.program.partition_indexes().map(|p| source.program.partition(p));
+        let missing = partitions.filter(|p| p.image.is_some() && !source.has_image(p)).map(|p| p.name.clone());
+        let missing = missing.collect();
+        Ok((Self::of(source, build::make_partly)?, missing))
+    }
+
+    /// The ISO at a path; nothing where a logic file is there.
+    fn as_iso(path: &Path, images: Option<&Path>) -> Result<Option<Self>> {
         let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
         if is_iso(&file) {
             if images.is_some() {
                 bail!("{} is an ISO, which has its images in it; leave --images out", path.display());
             }
-            return Ok(Self { path: path.to_path_buf(), program: program(path)?, _made: None });
+            return Ok(Some(Self { path: path.to_path_buf(), program: program(path)?, _made: None }));
         }
         if file.metadata()?.len() > logic::MAX_BYTES as u64 {
             bail!("{} is neither an ISO nor a logic file, which is shorter", path.display());
         }
-        let source = check::load_unproved(path, images)?;
+        Ok(None)
+    }
+
+    /// Makes one, in a temporary folder.
+    fn of(source: Source, make: fn(&Source, &Path) -> Result<()>) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("knownstate-").tempdir().context("can't make a temporary folder")?;
         let iso = folder.path().join("cd.iso");
-        build::make(&source, &iso)?;
+        make(&source, &iso)?;
         Ok(Self { path: iso, program: Ok(source.program), _made: Some(folder) })
     }
 

@@ -13,6 +13,7 @@ use super::says;
 use super::table::{self, Chain, raw};
 use crate::common::devices::Loop;
 use crate::common::hostile::Random;
+use crate::common::machine::Pc;
 use crate::common::tools::{knownstate, must, run, temporary, text};
 
 /// The size that the shelf declares.
@@ -219,6 +220,7 @@ fn word(content: &Content) -> &'static str {
         "iso9660" => "9660",
         "UFS2" => "UFS",
         "HFS+" => "HFS",
+        "gfs2" => "GFS",
         name if name.starts_with("md ") => "RAID",
         name => name.split_once([' ', ',']).map_or(name, |(first, _)| first),
     }
@@ -244,7 +246,9 @@ fn every_owner_in_a_plain_partition_behind_an_odd_entry() {
         table::put(&disk, 0, 2, raw(0, 0x83, 1_000_000, 1_200_000));
         content.put(&disk, 206_848, 700_000);
         println!("{}", content.name);
-        somebodys(&disk, &[word(content)]);
+        let outcome = untouched(default(), &disk);
+        let named = !says::everything(&disk, &table::all(&disk), SECTORS).is_empty();
+        assert!(!named || outcome.tells(&[word(content)]), "it is not named\n{}", report(&disk, &outcome));
     }
 }
 
@@ -490,7 +494,10 @@ fn said_of(disk: &Path, start: u64, sectors: u64) -> String {
 #[test]
 fn a_restore_clears_a_mark_behind_the_partitions() {
     let bench = Bench::new();
-    let (disk, outcome) = restored_over(&bench, &md_0_90(SECTORS));
+    // With both the signature and the boot code altered the disk has to be searched, and so the mark is read.
+    let mut done = md_0_90(SECTORS);
+    done.push((300, vec![0x5A; 144]));
+    let (disk, outcome) = restored_over(&bench, &done);
     let left: Vec<_> = says::wipefs(&disk).into_iter().filter(|m| m.name != "dos").collect();
     assert_eq!(left, [], "{}", report(&disk, &outcome));
 }
@@ -517,4 +524,47 @@ fn a_blank_disk_is_restored_and_boots() {
         ends.iter().for_each(|&(at, length)| poke(&disk, at, &vec![filler; length]));
         boots(default(), &[disk], 0);
     }
+}
+
+/// Disks in a machine, some of which the firmware calls removable.
+fn with_removable(cd: &Cd, disks: &[PathBuf], removable: &[usize]) -> Outcome {
+    let loaded = disks.iter().zip(0x80..).map(|(path, drive)| file::load(drive, path)).collect();
+    let mut pc = Pc::new(cd.iso.clone(), loaded);
+    removable.iter().for_each(|&n| pc.disks[n].info.removable = true);
+    machine::start(pc)
+}
+
+#[test]
+fn a_removable_disk_is_written_only_if_it_is_ours() {
+    let bench = Bench::new();
+    let (ours, blank) = (bench.ours("ours"), bench.disk("blank"));
+    make(&blank, SECTORS);
+    let outcome = with_removable(default(), std::slice::from_ref(&blank), &[0]);
+    assert!(outcome.writes.is_empty() && outcome.booted.is_none(), "{}", report(&blank, &outcome));
+    let outcome = with_removable(default(), &[ours], &[0]);
+    assert_eq!(outcome.booted, Some(0), "{}", outcome.report());
+}
+
+/// What a maker says who wants used disks to be taken.
+#[test]
+fn adopt_takes_the_one_used_disk() {
+    let shipped = fs::read_to_string("iso/logic/default.txt").unwrap();
+    let logic = shipped.replace("disk system sectors 2097152", "disk system sectors 2097152 adopt");
+    let cd = Cd::new(SHELF.folder(), "adopt", &logic);
+    let bench = Bench::new();
+    let used = ["one", "two"].map(|name| {
+        let disk = bench.disk(name);
+        sfdisk(&disk, SECTORS, "start=2048, size=409600, type=7\nstart=411648, size=1685504, type=7");
+        Content::named("NTFS").put(&disk, 2048, 409_600);
+        disk
+    });
+    boots(&cd, &used[..1], 0);
+    let outcome = machine::run(&cd, &used);
+    assert!(outcome.writes.is_empty() && outcome.booted.is_none(), "which of two?\n{}", outcome.report());
+    let outcome = with_removable(&cd, &used[..1], &[0]);
+    assert!(outcome.writes.is_empty() && outcome.booted.is_none(), "it is removable\n{}", outcome.report());
+    // What is ours is never given up for it.
+    let ours = bench.ours("ours");
+    let outcome = boots(&cd, &[used[0].clone(), ours], 1);
+    assert!(outcome.writes.iter().all(|w| w.0 == 1), "{}", outcome.report());
 }

@@ -88,8 +88,14 @@ pub const ALL: &[Content] = &[
     bytes("HighPoint 45x", |sectors| vec![(sectors * 512 - 11 * 512, 0x5A78_16F3_u32.to_le_bytes().to_vec())]),
     bytes("LSI RAID", |sectors| vec![(sectors * 512 - 512, b"$XIDE$".to_vec())]),
     bytes("VIA RAID", |sectors| vec![(sectors * 512 - 512, vec![0x55, 0xAA]), (sectors * 512 - 462, vec![0xFF])]),
-    bytes("JMicron RAID", |sectors| vec![(sectors * 512 - 512, b"JM".to_vec())]),
+    bytes("JMicron RAID", |sectors| vec![(sectors * 512 - 512, b"JM\0\0\xB6\xB2".to_vec())]),
 ];
+
+/// Those that a partition of so many sectors may hold. What a controller's firmware writes stands on whole disks.
+pub fn for_partition(sectors: u64) -> Vec<&'static Content> {
+    let of_firmware = |c: &Content| c.name.contains("RAID") || c.name.starts_with("HighPoint");
+    ALL.iter().filter(|c| c.least <= sectors && !of_firmware(c)).collect()
+}
 
 impl Content {
     /// The content of this name.

@@ -110,12 +110,17 @@ pub fn is_one_byte(path: &Path, range: Range<u64>) -> bool {
 
 /// Whether two files hold the same bytes.
 pub fn same(a: &Path, b: &Path) -> bool {
-    sectors(a) == sectors(b) && covered(a, b) && covered(b, a)
+    sectors(a) == sectors(b) && is_same_in(a, b, 0..u64::MAX)
+}
+
+/// Whether two files hold the same in these bytes.
+pub fn is_same_in(a: &Path, b: &Path, range: Range<u64>) -> bool {
+    covered(a, b, range.clone()) && covered(b, a, range)
 }
 
 /// Whether all that is stored in `a` stands in `b` too.
-fn covered(a: &Path, b: &Path) -> bool {
+fn covered(a: &Path, b: &Path, range: Range<u64>) -> bool {
     let mut same = true;
-    each_block(&File::open(a).unwrap(), |at, block| same &= peek(b, at, block.len()) == block);
+    each_block_of(&File::open(a).unwrap(), range, |at, block| same &= peek(b, at, block.len()) == block);
     same
 }

@@ -6,6 +6,7 @@ use super::file::make;
 use super::judge::{Look, Whose};
 use super::layout::Layout;
 use super::suite::{self, Case};
+use super::table::Entry;
 use super::{machine, table};
 use crate::common::hostile::Random;
 
@@ -74,12 +75,25 @@ fn base(cd: &Cd, random: &mut Random, disk: &std::path::Path) -> &'static str {
 /// What is wrong with what the machine did.
 pub fn judge(look: &Look, whose: &Whose, outcome: &machine::Outcome) -> Option<String> {
     let handed = outcome.booted == Some(0);
-    let inside = || look.kept().into_iter().find(|e| !outcome.inside(0, e).is_empty());
     match whose {
         Whose::Somebodys(names) if !outcome.writes.is_empty() => Some(format!("it wrote on a disk with {names}")),
         Whose::Somebodys(names) if handed => Some(format!("it booted a disk with {names}")),
         Whose::Blank if !handed => Some("a blank disk was not restored and booted".into()),
         Whose::Ours(proof) if !handed => Some(format!("it is ours by {proof}, and did not boot")),
-        _ => inside().map(|e| format!("it wrote inside the entry at {}: {:?}", e.start, outcome.inside(0, &e))),
+        _ if outcome.writes.is_empty() => None,
+        _ => lost(look, outcome),
     }
+}
+
+/// An entry that is not declared and was touched: something written inside it, or a table without it.
+fn lost(look: &Look, outcome: &machine::Outcome) -> Option<String> {
+    let after = outcome.table_after(0, look.path);
+    look.kept().into_iter().find_map(|entry| {
+        let inside = outcome.inside(0, &entry);
+        let is_it = |e: &Entry| (e.kind, e.start, e.sectors) == (entry.kind, entry.start, entry.sectors);
+        if !inside.is_empty() {
+            return Some(format!("it wrote inside the entry at {}: {inside:?}", entry.start));
+        }
+        (!after.iter().any(is_it)).then(|| format!("the entry at {} is gone", entry.start))
+    })
 }

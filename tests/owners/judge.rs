@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::cds::{Cd, Part};
-use super::file::{is_one_byte, peek, sectors};
+use super::file::{is_one_byte, is_same_in, peek, sectors};
 use super::says::{self, Mark};
 use super::table::{self, Entry};
 use crate::common::record;
@@ -32,7 +32,7 @@ const PLAIN: [u8; 17] =
 
 /// Everything that is asked about a disk.
 pub struct Look<'a> {
-    path: &'a Path,
+    pub path: &'a Path,
     cd: &'a Cd,
     declared: usize,
     pub entries: Vec<Entry>,
@@ -158,19 +158,25 @@ impl<'a> Look<'a> {
         self.cd.parts.iter().any(|p| text.lines().any(|l| l.starts_with(&format!("{}=", p.name))))
     }
 
-    /// Whether somebody's partition lies over a place; nothing where the rules leave it open.
+    /// Whether somebody's partition lies over a place; nothing where the rules leave it open, as of one that lies over
+    /// a part of it alone, and not the beginning.
     fn reused(&self, part: &Part) -> Option<bool> {
-        let covers = |e: &&Entry| !self.is_declared(e) && e.meets(part.start, part.sectors);
-        let foreign: Vec<&Entry> =
-            self.entries.iter().filter(covers).filter(|e| !self.has_record_at(e.start)).collect();
-        let named = |e: &Entry| !says::of_entry(self.path, e, self.sectors).is_empty();
-        // Any mark counts, wherever on the disk it is, but for our own copies.
-        let mut others = self.entries.iter().filter(|e| !self.is_declared(e) && !self.has_record_at(e.start));
-        let marked = !foreign.is_empty() && (self.marks.iter().any(|m| m.name != "dos") || others.any(named));
-        if marked || foreign.iter().any(|e| OWNED.contains(&e.kind)) {
-            return Some(true);
+        let ours = |e: &Entry| self.is_declared(e) || self.has_record_at(e.start);
+        let others: Vec<&Entry> = self.entries.iter().filter(|e| !ours(e)).collect();
+        let over: Vec<&Entry> = others.iter().copied().filter(|e| e.meets(part.start, part.sectors)).collect();
+        if over.is_empty() {
+            return Some(false);
         }
-        foreign.iter().all(|e| PLAIN.contains(&e.kind)).then_some(false)
+        // Any mark counts, wherever on the disk it is, but for our own copies.
+        let named = |e: &&Entry| !says::of_entry(self.path, e, self.sectors).is_empty();
+        let owned = self.marks.iter().any(|m| m.name != "dos")
+            || others.iter().any(named)
+            || over.iter().any(|e| OWNED.contains(&e.kind));
+        match (owned, over.iter().any(|e| e.meets(part.start, 1))) {
+            (true, true) => Some(true),
+            (true, false) => None,
+            (false, _) => over.iter().all(|e| PLAIN.contains(&e.kind)).then_some(false),
+        }
     }
 
     /// Whether what we would write is free of what is not declared.
@@ -201,8 +207,12 @@ impl<'a> Look<'a> {
         is_one_byte(self.path, start * 512..(start + sectors) * 512)
     }
 
-    /// The entries that no step may touch: on the disk, not declared, with something in them that is not a copy of
-    /// ours.
+    /// Whether all that is in an entry is what the factory has put there: one that a flipped bit has made.
+    fn is_only_ours(&self, entry: &Entry) -> bool {
+        is_same_in(self.path, &self.cd.made(self.declared), entry.start * 512..entry.end() * 512)
+    }
+
+    /// The entries that no step may touch: on the disk, not declared, with something in them that is not ours.
     pub fn kept(&self) -> Vec<Entry> {
         let keeps = |e: &Entry| {
             let on = e.start > 0 && e.sectors > 0 && e.end() <= self.sectors;
@@ -210,6 +220,7 @@ impl<'a> Look<'a> {
                 && !self.is_declared(e)
                 && !self.has_record_at(e.start)
                 && !self.is_even(e.start, e.sectors)
+                && !self.is_only_ours(e)
         };
         self.entries.iter().copied().filter(keeps).collect()
     }

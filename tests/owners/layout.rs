@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::content::{ALL, Content};
+use super::content::{ALL, Content, for_partition};
 use super::file::{self, make, poke, resize, sectors};
 use super::table::{self, Chain, EXTENDED, Entry, raw};
 use crate::common::hostile::Random;
@@ -58,7 +58,7 @@ impl Layout<'_> {
 
     /// A content that fits such a place.
     fn content(&mut self, sectors: u64) -> Option<Content> {
-        let fitting: Vec<&Content> = ALL.iter().filter(|c| c.least <= sectors).collect();
+        let fitting = for_partition(sectors);
         (!fitting.is_empty()).then(|| **self.random.pick(&fitting))
     }
 

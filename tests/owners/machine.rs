@@ -7,7 +7,7 @@ use knownstate_core::machine::Ending;
 
 use super::cds::Cd;
 use super::file;
-use super::table::Entry;
+use super::table::{self, Entry};
 use crate::common::machine::{Happened, PAGE, Pc, Sectors, word};
 use crate::common::tools::{knownstate, text};
 
@@ -80,6 +80,18 @@ impl Outcome {
             changed.extend(differs.map(|(n, _)| page * PAGE + n as u64));
         }
         changed
+    }
+
+    /// The table of a disk as it is read after the run; `path` has it as it was.
+    pub fn table_after(&self, disk: usize, path: &Path) -> Vec<Entry> {
+        let after = path.with_extension("after");
+        file::copy(path, &after);
+        for at in self.changed(disk) {
+            file::poke(&after, at * 512, &self.pc.disks[disk].sector(at));
+        }
+        let entries = table::all(&after);
+        std::fs::remove_file(after).unwrap();
+        entries
     }
 
     /// The writes to a disk that have a sector of an entry.

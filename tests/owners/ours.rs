@@ -2,11 +2,10 @@
 //! without MBR, without heads, with partitions that somebody has added, in the middle of a restore. Under every flow
 //! of the shelf each of them boots, and what is not ours on it or beside it stays as it is.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::cds::{Cd, FLOWS, Part, Shelf};
-use super::content::{ALL, Content};
+use super::content::{Content, for_partition};
 use super::file::{self, make, poke, resize};
 use super::layout::{Layout, pipe};
 use super::machine::{self, Outcome};
@@ -170,7 +169,7 @@ impl<'a> World<'a> {
         let said = pipe(&path, &lines, "sfdisk -q --append --no-tell-kernel --wipe never --wipe-partitions never");
         let new: Vec<Entry> = table::all(&path).into_iter().filter(|e| !before.contains(e)).collect();
         for entry in new.iter().filter(|e| !e.is_extended()) {
-            let fitting: Vec<&Content> = ALL.iter().filter(|c| c.least <= entry.sectors).collect();
+            let fitting = for_partition(entry.sectors);
             let content = **self.random().pick(&fitting);
             content.put(&path, entry.start, entry.sectors);
             self.note(format!(
@@ -391,7 +390,7 @@ impl<'a> World<'a> {
         if self.parts(disk).is_empty() {
             return (!changed.is_empty()).then(|| format!("disk {disk} has no image, and was written: {changed:?}"));
         }
-        let after = self.table_after(disk, outcome, &changed);
+        let after = outcome.table_after(disk, &self.case.disks[disk]);
         for (_, entry) in self.extra.iter().filter(|(on, _)| *on == disk) {
             if !after.contains(entry) {
                 return Some(format!("the added entry at {} is gone: {after:?}", entry.start));
@@ -410,18 +409,6 @@ impl<'a> World<'a> {
         let zero = |at: u64| self.table_lost != Some(disk) && outcome.pc.disks[disk].sector(at).iter().all(|&b| b == 0);
         let odd = |at: &&u64| **at != 0 && **at + 1 != first && !ours(at) && !zero(**at);
         changed.iter().find(odd).map(|at| format!("it wrote sector {at} of disk {disk}, which is no place of ours"))
-    }
-
-    /// The table as it is read after the run.
-    fn table_after(&self, disk: usize, outcome: &Outcome, changed: &BTreeSet<u64>) -> Vec<Entry> {
-        let after = self.case.folder().join("after");
-        file::copy(&self.case.disks[disk], &after);
-        for &at in changed {
-            poke(&after, at * 512, &outcome.pc.disks[disk].sector(at));
-        }
-        let entries = table::all(&after);
-        std::fs::remove_file(after).unwrap();
-        entries
     }
 
     fn wrong_by_the_tool(&self) -> Option<String> {

@@ -54,7 +54,14 @@ pub fn of_entry(disk: &Path, entry: &Entry, disk_sectors: u64) -> String {
     if entry.is_extended() || entry.start == 0 || entry.start >= end {
         return String::new();
     }
-    blkid_at(disk, entry.start, end - entry.start)
+    let name = blkid_at(disk, entry.start, end - entry.start);
+    // Those stand on whole disks alone; a file is a whole disk to blkid, wherever it is told to look.
+    if is_bios_raid(&name) { String::new() } else { name }
+}
+
+/// Whether it is the name of metadata that the firmware of a disk controller writes.
+fn is_bios_raid(name: &str) -> bool {
+    name.contains("_raid_member") && !name.contains("linux_raid_member")
 }
 
 /// Names of all kinds, for a report and to see whether there are any.

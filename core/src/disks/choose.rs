@@ -12,8 +12,9 @@ use crate::logic::{DiskIndex, DiskState};
 use crate::machine::{DiskId, DiskInfo};
 use crate::media::boot_sector;
 use crate::media::filesystem::Filesystem;
+use crate::media::marks::{self, On};
 use crate::media::region::{Access, Region};
-use crate::units::{Offset, SECTOR};
+use crate::units::{Lba, Offset, SECTOR};
 
 /// A disk and what it is to the declaration that is asked for.
 struct Candidate {
@@ -58,9 +59,12 @@ impl Search<'_> {
     /// Why there is none, in words for the log.
     pub fn find_to_restore(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
         let candidates = self.candidates(wanted);
-        if let Some(chosen) = self.ours_of(wanted, &candidates)? {
+        if let Some(mut chosen) = self.ours_of(wanted, &candidates)? {
             return match chosen.claim.scope() {
-                Scope::All | Scope::Restore => Ok(chosen),
+                Scope::All | Scope::Restore => {
+                    self.read_gaps(wanted, &mut chosen.claim);
+                    Ok(chosen)
+                }
                 Scope::State | Scope::Nothing if chosen.remark.is_empty() => {
                     Err(chosen.claim.check_scope().err().unwrap_or_default())
                 }
@@ -83,6 +87,14 @@ impl Search<'_> {
             }
         }
         self.adopted(wanted, &candidates)
+    }
+
+    /// Looks for old marks in the gaps of a disk that its table has proved: a restore clears them.
+    fn read_gaps(&mut self, wanted: DiskIndex, claim: &mut Claim) {
+        if claim.is_whole() {
+            let marks = marks::look(self.machine, claim.id, Lba(0), claim.sectors(), On::Disk);
+            claim.gap_marks = self.in_gaps(wanted, &marks.found);
+        }
     }
 
     /// What the best of all candidates is.
@@ -128,7 +140,8 @@ impl Search<'_> {
             }
         }
         let others = rest.iter().any(Candidate::is_open);
-        if !quick.is_empty() && !(others && self.are_all_damaged(wanted, &quick)) {
+        let looks_on = quick.is_empty() || others && self.are_all_damaged(wanted, &quick);
+        if !looks_on {
             return quick;
         }
         let lacking = self.lacking(&all, wanted);

@@ -166,6 +166,12 @@ impl Claim {
         wanted.filter_map(|&(at, sectors)| self.gap(at, sectors))
     }
 
+    /// Whether a restore clears the mark that begins at this sector of the disk.
+    #[must_use]
+    pub fn clears(&self, sector: u64) -> bool {
+        self.gap_marks.iter().any(|&(at, sectors)| at == sector && self.gap(at, sectors).is_some())
+    }
+
     /// A declared partition's sectors. They lie on the disk, or there is no claim.
     #[must_use]
     pub fn partition(&self, partition: &Partition) -> Region {

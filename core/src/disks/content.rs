@@ -12,9 +12,11 @@ use crate::machine::{DiskId, DiskInfo};
 use crate::media::filesystem::{FileMap, Filesystem, FsError};
 use crate::media::marks::{self, On};
 use crate::media::region::{Access, Region};
-use crate::table::{CHUNK_BYTES, SEALS, Table};
+use crate::table::{CHUNK_BYTES, Entry, SEALS, Table};
 use crate::units::{Lba, Offset, SECTOR, SectorCount};
 
+/// A FAT boot sector and an ext superblock are before this sector.
+const BEGINNING: u64 = 4;
 /// Of an image without a bstate.txt, so many bytes have to be on the disk.
 const IMAGE_PROOF_BYTES: usize = CHUNK_BYTES;
 
@@ -44,7 +46,10 @@ impl Search<'_> {
                     return Some(Content { what: bstate::FILE.to_string(), sectors });
                 }
                 let lengths = self.lengths_of(partition);
-                self.seal_in(&region, &filesystem, &lengths).map(|what| Content { what, sectors })
+                let what = self.seal_in(&region, &filesystem, &lengths);
+                // Its directory may be gone, and it still be the one from the CD.
+                let what = what.or_else(|| self.remains_of_shipped(&region, partition, &named));
+                what.map(|what| Content { what, sectors })
             }
             Err(FsError::Io { .. }) => None,
             // Where anything else begins by now, what is left of ours says nothing.
@@ -121,6 +126,15 @@ impl Search<'_> {
         marks.found.is_empty()
     }
 
+    /// What is left in a filesystem whose boot sector or superblock is the shipped one, with its serial number or UUID.
+    fn remains_of_shipped(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
+        let image = self.image_of(partition)?;
+        if self.is_same(region, &image, |entry| entry.first < BEGINNING) {
+            return self.remains_of(region, partition, named);
+        }
+        None
+    }
+
     /// What is left where the filesystem's beginning is destroyed: bstate.txt or a seal at the sectors where the image
     /// has it, or, of an image without them, its beginning.
     fn remains_of(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
@@ -148,18 +162,32 @@ impl Search<'_> {
 
     /// Whether the first sectors that an image describes are those of the partition.
     fn begins_as(&mut self, region: &Region, image: &Table) -> bool {
+        let mut left = IMAGE_PROOF_BYTES;
+        self.is_same(region, image, |entry| {
+            let wanted = left > 0;
+            left = left.saturating_sub(entry.bytes());
+            wanted
+        })
+    }
+
+    /// Whether the first of an image's entries, as long as they are `wanted`, are what the partition holds; there has to
+    /// be one.
+    #[inline(never)]
+    fn is_same(&mut self, region: &Region, image: &Table, mut wanted: impl FnMut(&Entry) -> bool) -> bool {
         let mut content = vec![0; CHUNK_BYTES];
         let mut entries = image.entries();
-        let mut compared = 0;
-        while compared < IMAGE_PROOF_BYTES {
-            let Ok(Some(entry)) = entries.next(self.machine) else { break };
+        let mut any = false;
+        while let Ok(Some(entry)) = entries.next(self.machine) {
+            if !wanted(&entry) {
+                return any;
+            }
             let Some(content) = content.get_mut(..entry.bytes()) else { return false };
             if region.read(self.machine, Offset(entry.first), content).is_err() || !entry.matches(content) {
                 return false;
             }
-            compared += entry.bytes();
+            any = true;
         }
-        compared > 0
+        any
     }
 
     /// A partition's image on the CD, where there is one that can be read.

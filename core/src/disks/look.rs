@@ -76,6 +76,19 @@ impl Look {
         Self::of(Standing::Unclear { why, blank: false })
     }
 
+    /// Entries that are not declared and that every new table has to have. None of a disk that is not ours: all
+    /// on it is somebody's, or nothing is.
+    #[must_use]
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// The note of a restore that was begun and not finished.
+    #[must_use]
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_ref()
+    }
+
     /// That it can't be the declared disk.
     pub(super) fn never(why: &str) -> Self {
         Self::of(Standing::Never(why.to_string()))
@@ -375,9 +388,7 @@ impl Search<'_> {
             if self.begins_with_record(id, entry.start, entry.sectors, &names) {
                 continue;
             }
-            let sectors = entry.sectors.min(info.sectors.saturating_sub(entry.start));
-            let owned = owner_of_type(entry.kind).is_some() || !seen.marks.found.is_empty();
-            if owned || !marks::look(self.machine, id, Lba(entry.start), sectors, On::Partition).found.is_empty() {
+            if !seen.marks.found.is_empty() || self.owner_in_entries(id, info, wanted, seen).is_some() {
                 return true;
             }
         }
@@ -400,7 +411,7 @@ impl Search<'_> {
     }
 
     /// Marks in no declared partition. (Those in other entries are left out when they are cleared.)
-    fn in_gaps(&self, wanted: DiskIndex, marks: &[Found]) -> Vec<(u64, u64)> {
+    pub(super) fn in_gaps(&self, wanted: DiskIndex, marks: &[Found]) -> Vec<(u64, u64)> {
         let map = self.program.map(wanted);
         let declared = |at: u64, end: u64| map.iter().any(|e| e.kind != 0 && u64::from(e.start) < end && at < e.end());
         let places = marks.iter().map(|found| (found.at.0, found.sectors));
@@ -484,10 +495,10 @@ impl Search<'_> {
         let signature = seen.mbr.as_ref().map_or(0, Mbr::disk_signature);
         let owner = self.owner(id, info, seen);
         if seen.mbr.as_ref().is_some_and(|mbr| mbr.has_map(&self.program.map(wanted))) {
-            let why = match &owner {
-                _ if self.is_disproved(wanted, signature) => format!("has signature {signature:08X}"),
-                Some(owner) => format!("has the declared table and carries {owner}"),
-                None => "has the declared table, and nothing else says that it is ours".to_string(),
+            let carries = owner.map(|owner| format!("; it carries {owner}")).unwrap_or_default();
+            let why = match self.is_disproved(wanted, signature) {
+                true => format!("has signature {signature:08X}, not the declared one"),
+                false => format!("has the declared table, and nothing else says that it is ours{carries}"),
             };
             return self.taken(wanted, seen, Standing::Unclear { why, blank: false });
         }
@@ -536,19 +547,35 @@ impl Search<'_> {
         if let Some(found) = seen.marks.found.first() {
             return Some(format!("{} at sector {}", found.owner, found.at.0));
         }
-        for entry in &seen.listed.entries {
-            if let Some(owner) = owner_of_type(entry.kind) {
-                return Some(format!("{owner}: {entry}"));
-            }
-            let sectors = entry.sectors.max(1).min(info.sectors.saturating_sub(entry.start));
-            // One that has no length, or a wrong one, still begins somewhere.
-            let sectors = if entry.sectors == 0 { info.sectors.saturating_sub(entry.start) } else { sectors };
-            let marks = marks::look(self.machine, id, Lba(entry.start), sectors, On::Partition);
-            if let Some(found) = marks.found.first() {
-                return Some(format!("{} at sector {}, in {entry}", found.owner, found.at.0));
-            }
+        seen.listed.entries.iter().find_map(|entry| self.owner_of(id, info, entry))
+    }
+
+    /// Whose mark is in an entry that neither is declared nor begins with our record.
+    fn owner_in_entries(&mut self, id: DiskId, info: &DiskInfo, wanted: DiskIndex, seen: &Seen) -> Option<String> {
+        let (map, names) = (self.program.map(wanted), names_on(self.program, wanted));
+        let declared = |entry: &Kept| {
+            let is = |e: &Entry| {
+                (e.kind, u64::from(e.start), u64::from(e.sectors)) == (entry.kind, entry.start, entry.sectors)
+            };
+            map.iter().any(is)
+        };
+        seen.listed.entries.iter().filter(|entry| !declared(entry)).find_map(|entry| {
+            let ours = self.begins_with_record(id, entry.start, entry.sectors, &names);
+            if ours { None } else { self.owner_of(id, info, entry) }
+        })
+    }
+
+    /// Whose an entry is, by its type or by marks in it.
+    #[inline(never)]
+    fn owner_of(&mut self, id: DiskId, info: &DiskInfo, entry: &Kept) -> Option<String> {
+        if let Some(owner) = owner_of_type(entry.kind) {
+            return Some(format!("{owner}: {entry}"));
         }
-        None
+        // One that has no length, or one past the disk's end, still begins somewhere.
+        let room = info.sectors.saturating_sub(entry.start);
+        let sectors = if entry.sectors == 0 { room } else { entry.sectors.min(room) };
+        let marks = marks::look(self.machine, id, Lba(entry.start), sectors, On::Partition);
+        marks.found.first().map(|found| format!("{} at sector {}, in {entry}", found.owner, found.at.0))
     }
 
     fn is_note_place(&self, wanted: DiskIndex, at: u64) -> bool {

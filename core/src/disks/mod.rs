@@ -20,9 +20,9 @@ use alloc::vec::Vec;
 
 use crate::hash::hash;
 use crate::logic::{Disk, DiskIndex, MbrCode, Program, Size};
-use crate::machine::{DiskId, DiskInfo, Machine};
+use crate::machine::{DiskId, DiskInfo, IoError, Machine};
 use crate::media::iso9660::Iso;
-use crate::media::mbr::{CODE_BYTES, Entry};
+use crate::media::mbr::{CODE_BYTES, Entry, Mbr};
 use crate::units::{Lba, SECTOR};
 
 pub use claim::{Claim, Kept, Scope};
@@ -99,6 +99,18 @@ impl Search<'_> {
             Err(_) => hash(print, b"unreadable"),
         })
     }
+}
+
+/// Every entry of a disk's partition table that begins on the disk, each read by itself, those of extended partitions
+/// too; and the first table of those that could not be read. `sectors` is the disk's size.
+pub fn entries_of(
+    machine: &mut dyn Machine,
+    disk: DiskId,
+    sectors: u64,
+    mbr: &Mbr,
+) -> (Vec<Kept>, Option<(Lba, IoError)>) {
+    let listed = entries::list(machine, disk, sectors, mbr);
+    (listed.entries, listed.unreadable)
 }
 
 /// A disk that is never taken, whatever is on it.

@@ -63,14 +63,19 @@ impl Inode {
     fn is_directory(&self) -> bool {
         self.mode() & 0xF000 == 0x4000
     }
-    fn links(&self) -> u16 {
-        u16_at(&self.0, 0x1A)
-    }
     fn flags(&self) -> u32 {
         u32_at(&self.0, 0x20)
     }
     fn bytes(&self) -> u64 {
         u64_split(&self.0, 0x04, 0x6C)
+    }
+    /// `i_uid`, and `l_i_uid_high` of `osd2`.
+    fn owner(&self) -> u32 {
+        u32::from(u16_at(&self.0, 0x02)) | u32::from(u16_at(&self.0, 0x78)) << 16
+    }
+    /// `i_links_count`.
+    fn links(&self) -> u16 {
+        u16_at(&self.0, 0x1A)
     }
     fn block_map(&self) -> &[u8] {
         &self.0[I_BLOCK..I_BLOCK + 60]
@@ -366,6 +371,15 @@ impl Ext {
     pub fn find(&self, volume: &mut dyn Volume, name: &str) -> Result<FileStart, FsError> {
         let inode = self.lookup(volume, name)?;
         Ok(FileStart { at: self.map(volume, &inode, 0)?.0, bytes: inode.bytes() })
+    }
+
+    /// The user who owns a file of the root directory, by number, and how many names it has.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why the file can't be used.
+    pub fn owner(&self, volume: &mut dyn Volume, name: &str) -> Result<(u32, u16), FsError> {
+        let inode = self.lookup(volume, name)?;
+        Ok((inode.owner(), inode.links()))
     }
 
     /// Finds all of the file at `path`, counted from the root directory.

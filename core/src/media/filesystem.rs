@@ -186,6 +186,18 @@ impl Filesystem {
         Ok(start)
     }
 
+    /// The user who owns a file of the root directory, by number, and how many names it has; nothing where the
+    /// filesystem knows no users.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or why the file can't be used.
+    pub fn owner(&self, volume: &mut dyn Volume, name: &str) -> Result<Option<(u32, u16)>, FsError> {
+        match self {
+            Self::Fat(_) => Ok(None),
+            Self::Ext(ext) => ext.owner(volume, name).map(Some),
+        }
+    }
+
     /// Finds all of a file by its path from the root directory on, `boot/vmlinuz`. On FAT the case of ASCII letters
     /// means nothing.
     ///

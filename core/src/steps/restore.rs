@@ -187,19 +187,25 @@ impl Context<'_> {
     /// Makes the disk unbootable, and leaves word of what is going on: first in the second place, then, when old
     /// marks before the first partition are gone, in sector 0. As sector 0 is never blank while the rest is written,
     /// firmware that drops high bits of a sector number is caught by finding it elsewhere.
+    ///
+    /// A drive may lose the last writes of its cache when the power goes, and keep later ones. So the second place is
+    /// written again until the first note, and the marks that are gone, are no more among them: what comes then never
+    /// stands alone.
     #[inline(never)]
     fn leave_note(&mut self, claim: &Claim, note: &Note) -> Result<(), String> {
         if seeded(Defect::TableKept) {
             return Ok(());
         }
         let sector = note.to_sector();
-        if let Some(place) = claim.second_place().filter(|_| !seeded(Defect::OneNote)) {
-            // One place is better than none.
-            let written = place.write(self.machine, Offset(0), &sector);
-            self.tell_failure("leave a second note", written);
-        }
+        let second = claim.second_place().filter(|_| !seeded(Defect::OneNote));
+        // One place is better than none.
+        let written = second.map(|place| place.write(self.machine, Offset(0), &sector));
+        self.tell_failure("leave a second note", written.unwrap_or(Ok(())));
         self.clear_gaps(claim, true);
-        if let Err(error) = claim.mbr().write(self.machine, Offset(0), &sector) {
+        let first = claim.mbr();
+        let again = second.filter(|_| written == Some(Ok(()))).unwrap_or(first);
+        let again = (0..LOST_WRITES).try_for_each(|_| again.write(self.machine, Offset(0), &sector));
+        if let Err(error) = again.and_then(|()| first.write(self.machine, Offset(0), &sector)) {
             self.clear_second_place(claim);
             return Err(format!("partition table not cleared: {error}"));
         }
@@ -377,6 +383,8 @@ impl Context<'_> {
     }
 }
 
+/// So many writes may be lost before one that was kept.
+const LOST_WRITES: usize = 3;
 /// As often a partition is looked through for old marks: one may have hidden another.
 const MARK_ROUNDS: usize = 3;
 
