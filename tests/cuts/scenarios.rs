@@ -181,6 +181,16 @@ impl Scenarios {
         pc.disks[0].poke((end + 8) * SECTOR as u64 + 1024 + 56, &[0x53, 0xEF]);
         self.add(flow, "restore beside somebody's partition", &Arc::new(extended), pc);
 
+        // Somebody has encrypted the whole disk (cryptsetup, LUKS2 On-Disk Format, section 2.1); our files are there
+        // still.
+        let mut taken = World::clone(world);
+        taken.marks = vec![(0, b"LUKS\xba\xbe")];
+        let mut pc = failed();
+        pc.disks[0].poke(0, &[0; SECTOR]);
+        pc.disks[0].poke(0, b"LUKS\xba\xbe\x00\x02");
+        pc.disks[0].allowed.clear();
+        self.add(flow, "somebody took the disk", &Arc::new(taken), pc);
+
         // A GPT, which goes only where logic.txt says so and where no other used disk is.
         let mut adopting = world.with_disk("adopt");
         adopting.adopts = true;
