@@ -286,7 +286,7 @@ pub fn rule(seen: &[Seen], declared: Declared) -> Rule {
 fn best(seen: &[Seen], several: &[usize], declared: Declared) -> usize {
     let mut left = several.to_vec();
     for better in
-        [&|n: &usize| seen[*n].by_table(declared) as bool, &|n: &usize| seen[*n].copy] as [&dyn Fn(&usize) -> bool; 2]
+        [&|n: &usize| seen[*n].by_table(declared), &|n: &usize| seen[*n].copy] as [&dyn Fn(&usize) -> bool; 2]
     {
         if left.iter().any(better) {
             left.retain(better);
