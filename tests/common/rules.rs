@@ -285,8 +285,7 @@ pub fn rule(seen: &[Seen], declared: Declared) -> Rule {
 /// can be booted; of one set the newest; else the first.
 fn best(seen: &[Seen], several: &[usize], declared: Declared) -> usize {
     let mut left = several.to_vec();
-    for better in
-        [&|n: &usize| seen[*n].by_table(declared), &|n: &usize| seen[*n].copy] as [&dyn Fn(&usize) -> bool; 2]
+    for better in [&|n: &usize| seen[*n].by_table(declared), &|n: &usize| seen[*n].copy] as [&dyn Fn(&usize) -> bool; 2]
     {
         if left.iter().any(better) {
             left.retain(better);
