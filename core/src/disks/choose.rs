@@ -5,8 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::bstate::{self, Record};
+use crate::disks::blank::HEAD;
 use crate::disks::claim::{Claim, Kept, Scope};
-use crate::disks::look::{HEAD, Look, Standing};
+use crate::disks::look::{Look, Standing};
 use crate::disks::{Chosen, Search, default_signature, fits, never};
 use crate::logic::{DiskIndex, DiskState};
 use crate::machine::{DiskId, DiskInfo};

@@ -2,17 +2,21 @@
 //!
 //! A BIOS numbers disks anew at every start, so a number says nothing. A disk is ours if it is proved to be: by its
 //! partition table and what goes with it, by the note of an unfinished restore, or by what is in its partitions
-//! ([`look`], [`content`]). What is neither provably ours nor blank is never written, unless logic.txt says `adopt`.
+//! (`proof`, `content`). What is neither provably ours nor blank is never written, unless logic.txt says `adopt`.
 //! Only what is found here can be written: a [`Claim`] is the proof, and it says how far it goes.
 //!
 //! Where the table is proof enough, one sector is read, which is read anyway. All else is looked at only where
 //! that is not so.
 
+mod blank;
 mod choose;
 mod claim;
 mod content;
 mod entries;
+mod kept;
 mod look;
+mod owner;
+mod proof;
 
 use alloc::format;
 use alloc::string::{String, ToString};
