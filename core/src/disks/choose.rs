@@ -44,7 +44,7 @@ impl Search<'_> {
     /// Why there is none, in words for the log.
     pub fn find(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
         let candidates = self.candidates(wanted);
-        match self.ours_of(wanted, &candidates)? {
+        match self.ours_of(wanted, &candidates) {
             Some(chosen) if chosen.claim.scope() == Scope::Restore => {
                 let drive = chosen.claim.drive();
                 Err(format!("drive {drive:02X} is ours with another layout, which only a restore of the disk replaces"))
@@ -60,7 +60,7 @@ impl Search<'_> {
     /// Why there is none, in words for the log.
     pub fn find_to_restore(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
         let candidates = self.candidates(wanted);
-        if let Some(mut chosen) = self.ours_of(wanted, &candidates)? {
+        if let Some(mut chosen) = self.ours_of(wanted, &candidates) {
             return match chosen.claim.scope() {
                 Scope::All | Scope::Restore => {
                     self.read_gaps(wanted, &mut chosen.claim);
@@ -247,32 +247,38 @@ impl Search<'_> {
 
     /// The one of those that are ours, if any is.
     #[inline(never)]
-    fn ours_of(&mut self, wanted: DiskIndex, candidates: &[Candidate]) -> Result<Option<Chosen>, String> {
+    fn ours_of(&mut self, wanted: DiskIndex, candidates: &[Candidate]) -> Option<Chosen> {
         let ours: Vec<&Candidate> =
             candidates.iter().filter(|c| matches!(c.look.standing, Standing::Ours { .. })).collect();
         let whole: Vec<&Candidate> = ours.iter().copied().filter(|c| c.scope() == Scope::All).collect();
         let best = if whole.is_empty() { ours } else { whole };
-        let (Some(first), false) = (best.first(), best.len() > 1) else {
-            let [first, ..] = best.as_slice() else { return Ok(None) };
-            let chosen = self.best(wanted, &best).unwrap_or(first);
-            let scope = if chosen.scope() == Scope::All { Scope::State } else { Scope::Nothing };
-            let mut chosen = self.chosen(wanted, chosen, scope);
-            let drives: Vec<String> = best.iter().map(|c| format!("{:02X}", c.info.drive)).collect();
-            let name = &self.program.disk(wanted).name;
-            chosen.remark = format!(
-                "{} disks are {name}: drives {}; on drive {:02X}, which is taken, only bstate.txt is written until one of them is removed",
-                drives.len(),
-                drives.join(", "),
-                chosen.claim.drive()
-            );
-            return Ok(Some(chosen));
-        };
-        if first.contested.is_some() {
-            let mut chosen = self.chosen(wanted, first, Scope::Nothing);
-            chosen.remark = self.contest(wanted, first);
-            return Ok(Some(chosen));
+        match best.as_slice() {
+            [] => None,
+            [one] if one.contested.is_none() => Some(self.chosen(wanted, one, one.scope())),
+            [one] => {
+                let remark = self.contest(wanted, one);
+                Some(Chosen { remark, ..self.chosen(wanted, one, Scope::Nothing) })
+            }
+            [first, ..] => {
+                let chosen = self.best(wanted, &best).unwrap_or(first);
+                Some(self.one_of(wanted, chosen, &best))
+            }
         }
-        Ok(Some(self.chosen(wanted, first, first.scope())))
+    }
+
+    /// One of several that are ours: on it nothing but bstate.txt is written, and the others are named.
+    fn one_of(&self, wanted: DiskIndex, chosen: &Candidate, several: &[&Candidate]) -> Chosen {
+        let scope = if chosen.scope() == Scope::All { Scope::State } else { Scope::Nothing };
+        let drives: Vec<String> = several.iter().map(|c| format!("{:02X}", c.info.drive)).collect();
+        let remark = format!(
+            "{} disks are {}: drives {}; on drive {:02X}, which is taken, only bstate.txt is written until one of them \
+             is removed",
+            drives.len(),
+            self.program.disk(wanted).name,
+            drives.join(", "),
+            chosen.info.drive
+        );
+        Chosen { remark, ..self.chosen(wanted, chosen, scope) }
     }
 
     fn contest(&self, wanted: DiskIndex, candidate: &Candidate) -> String {
