@@ -655,7 +655,8 @@ fn the_mbr_is_repaired_only_around_sound_partitions() {
     pc.disks[0].poke(510, &[0, 0]);
     for n in 0..2 {
         pc.disks[0].poke(set().places[n].0 * 512, &[0; 4096]);
-        pc.disks[0].poke(set().state_at(n) * 512, &[0xB7; 512]);
+        let (start, sectors) = set().places[n];
+        pc.disks[0].poke((start + 64) * 512, &vec![0xB7; (sectors as usize - 64) * 512]);
     }
     pc.disks[0].allowed.clear();
     pc.start();

@@ -234,11 +234,17 @@ fn target(set: &Set, state: State) -> Disk {
     match state {
         State::Blank => Disk::blank(0x80, sectors),
         State::Restoring => {
-            let mut pc = set.blank();
-            pc.cut = Some(Cut { write: 3, sectors: 0, next: Torn::Half });
-            pc.start();
-            assert!(pc.off && pc.disks[0].sector(0).starts_with(b"Knownstate: restore begun"), "{:#?}", pc.lines);
-            pc.disks.remove(0)
+            // The power goes at the second write to P1.
+            let cut = |write| {
+                let mut pc = set.blank();
+                pc.cut = Some(Cut { write, sectors: 0, next: Torn::Half });
+                pc.start();
+                let into_p1 = pc.writes.iter().filter(|(_, at, _)| *at >= set.places[0].0).count();
+                (into_p1 == 2).then(|| pc.disks.remove(0))
+            };
+            let disk = (1..20).find_map(cut).expect("a restore writes to P1");
+            assert!(disk.sector(0).starts_with(b"Knownstate: restore begun"), "there is no note");
+            disk
         }
         _ => pc.disks.remove(0),
     }
@@ -340,7 +346,6 @@ fn judge(shelf: &Shelf, combination: &Combination) -> Result<(bool, bool), Strin
         Rule::State(_) => ending == "hold 299" && reason(" disks are system: drives "),
         Rule::None => ending == "hold 299" && (reason("no disk is system: ") || reason("no disk found")),
         Rule::Several => ending == "hold 299" && reason(" blank disks could be system: drives "),
-        Rule::Both => ending == "hold 299" && reason(" could be disk system and disk data"),
     };
     let taken = may.map(|n| combination.things[n]);
     match taken {

@@ -14,7 +14,7 @@ pub struct Declared {
     /// `sectors N..` instead of `sectors N`.
     pub at_least: bool,
     pub signature: bool,
-    /// A second disk is declared, that every larger one fits.
+    /// A second disk without an image is declared, that every larger one fits.
     pub second: bool,
 }
 
@@ -195,8 +195,6 @@ pub enum Rule {
     None,
     /// Several are blank, and none is ours.
     Several,
-    /// The only blank one could be the second declared disk as well.
-    Both,
 }
 
 impl State {
@@ -276,8 +274,7 @@ pub fn rule(seen: &[Seen], declared: Declared) -> Rule {
     match (are(Standing::Ours).as_slice(), are(Standing::Blank).as_slice()) {
         (&[one], _) => Rule::Is(one),
         ([], []) => Rule::None,
-        // The second disk has the larger size and no signature, so a larger blank one would do for it.
-        ([], &[one]) if declared.second && seen[one].length == Length::Larger => Rule::Both,
+        // The second disk has no image, so nothing is ever written on it, and a blank one is of no use to it.
         ([], &[one]) => Rule::Is(one),
         ([], _) => Rule::Several,
         (several, _) => Rule::State(best(seen, several, declared)),
@@ -289,7 +286,7 @@ pub fn rule(seen: &[Seen], declared: Declared) -> Rule {
 fn best(seen: &[Seen], several: &[usize], declared: Declared) -> usize {
     let mut left = several.to_vec();
     for better in
-        [&|n: &usize| seen[*n].by_table(declared) as bool, &|n: &usize| seen[*n].copy] as [&dyn Fn(&usize) -> bool; 2]
+        [&|n: &usize| seen[*n].by_table(declared), &|n: &usize| seen[*n].copy] as [&dyn Fn(&usize) -> bool; 2]
     {
         if left.iter().any(better) {
             left.retain(better);

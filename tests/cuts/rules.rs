@@ -67,8 +67,9 @@ pub struct Start<'w> {
     untold: usize,
     /// Whether sector 0, or the second place of a note, did not take a write.
     refused: [bool; 2],
-    /// Whether it can be known what the table was, and so which entries it has.
+    /// Whether the disk told what its table was, and that it had the entry that is not declared.
     has_table: bool,
+    knows_extra: bool,
 }
 
 impl<'w> Start<'w> {
@@ -98,6 +99,7 @@ impl<'w> Start<'w> {
             untold: 0,
             refused: [false; 2],
             has_table: world.has_table(before),
+            knows_extra: world.knows_extra(before),
         }
     }
 
@@ -138,9 +140,9 @@ impl<'w> Start<'w> {
         broken_if(passed_over, "told", || format!("{} writes were lost before `{line}`", self.untold))?;
         // What follows may restore a single partition, beneath the table.
         self.of_disk &= !line.contains(" restore system = failed");
-        let kept = self.world.marks.iter().find(|(at, mark)| self.disk.sector(*at).starts_with(mark));
+        let kept = self.world.old_mark(&self.disk, u64::MAX);
         let cleared = kept.is_none() || !line.contains(" restore system = ok");
-        broken_if(!cleared, "cleared", || format!("{kept:?} is there after `{line}`"))?;
+        broken_if(!cleared, "cleared", || format!("sector {kept:?} has its mark after `{line}`"))?;
         // Until something is noted, questions are about what stands on the disk.
         let Some((name, wanted, yes)) = question(line).filter(|_| !self.state_written) else { return Ok(()) };
         if self.known != self.surely {
@@ -209,7 +211,7 @@ impl<'w> Start<'w> {
     }
 
     fn keeps_extra(&self, entry: &[u8]) -> Result<(), Broken> {
-        let kept = self.world.extra.is_none_or(|extra| extra == *entry) || !self.has_table;
+        let kept = self.world.extra.is_none_or(|extra| extra == *entry) || !self.knows_extra;
         broken_if(!kept, "extra", || format!("entry {} becomes {entry:02x?}", EXTRA + 1))
     }
 
@@ -303,8 +305,13 @@ impl<'w> Start<'w> {
         Ok(())
     }
 
-    /// Whether holding is all that is left: the flow's own bound was reached.
+    /// Whether holding is all that is left: the flow's own bound was reached, or the table is gone and a mark at the
+    /// disk's beginning says that it is somebody's.
     pub fn may_hold(&self) -> bool {
+        let first = self.world.set.second_place();
+        if !self.has_table && self.world.old_mark(&self.disk, first).is_some() {
+            return true;
+        }
         self.known.as_ref().is_some_and(|record| record.restores >= 10) && self.world.flow == Flow::Default
     }
 }

@@ -166,10 +166,6 @@ impl Scenarios {
         let mut pc = failed();
         pc.disks[0].poke(SECTOR as u64, LABEL);
         pc.disks[0].poke((end - 16) * SECTOR as u64, RAID);
-        // Nothing is made active before: where that write is torn, such a mark stands for somebody who took the disk.
-        if world.flow == Flow::Figure4 {
-            pc.disks[0].poke(0, b"virus");
-        }
         self.add(flow, "restore over old marks", &Arc::new(marked), pc);
 
         // What somebody has made of the room behind P2.
@@ -184,6 +180,16 @@ impl Scenarios {
         // An ext superblock's magic (Linux Documentation/filesystems/ext4, "Super Block").
         pc.disks[0].poke((end + 8) * SECTOR as u64 + 1024 + 56, &[0x53, 0xEF]);
         self.add(flow, "restore beside somebody's partition", &Arc::new(extended), pc);
+
+        // Somebody has encrypted the whole disk (cryptsetup, LUKS2 On-Disk Format, section 2.1); our files are there
+        // still.
+        let mut taken = World::clone(world);
+        taken.marks = vec![(0, b"LUKS\xba\xbe")];
+        let mut pc = failed();
+        pc.disks[0].poke(0, &[0; SECTOR]);
+        pc.disks[0].poke(0, b"LUKS\xba\xbe\x00\x02");
+        pc.disks[0].allowed.clear();
+        self.add(flow, "somebody took the disk", &Arc::new(taken), pc);
 
         // A GPT, which goes only where logic.txt says so and where no other used disk is.
         let mut adopting = world.with_disk("adopt");

@@ -30,7 +30,7 @@ const CAUGHT_BY: [(Defect, &[&str]); 25] = [
     (Defect::PackTrusted, &["approved"]),
     (Defect::HealBootSectorFirst, &["order"]),
     (Defect::FlagInTwoWrites, &["mbr"]),
-    (Defect::MarksOverlooked, &["up"]),
+    (Defect::MarksOverlooked, &["inside"]),
     (Defect::RegionShifted, &["inside", "approved"]),
     (Defect::OneNote, &["notes"]),
     (Defect::SecondNoteClearedFirst, &["notes"]),

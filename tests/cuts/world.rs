@@ -245,7 +245,8 @@ impl World {
         for n in 0..4 {
             let entry = &sector[446 + 16 * n..][..16];
             if let Some(extra) = self.extra.filter(|_| n == EXTRA) {
-                if extra != *entry {
+                // Where nobody can know of it any more, it is lost.
+                if extra != *entry && *entry != [0; 16] {
                     return None;
                 }
                 continue;
@@ -269,9 +270,31 @@ impl World {
 
     /// Whether what is in sector 0 or in a note's second place tells of the disk's table.
     pub fn has_table(&self, disk: &Disk) -> bool {
-        let places = [0, self.set.second_place()].into_iter().filter(|at| !disk.unreadable.contains(at));
-        let told = |sector: &[u8]| World::is_note(sector) || self.active(sector).is_some();
-        places.into_iter().any(|at| told(&disk.sector(at)))
+        let [first, second] =
+            [0, self.set.second_place()].map(|at| (!disk.unreadable.contains(&at)).then(|| disk.sector(at)));
+        let is_note = |sector: &[u8; SECTOR]| Self::is_note(sector);
+        let is_other_table = first.is_some_and(|sector| sector[510..] == [0x55, 0xAA]);
+        first.is_some_and(|sector| is_note(&sector) || self.active(&sector).is_some())
+            || second.is_some_and(|sector| is_note(&sector) && !is_other_table)
+    }
+
+    /// Whether the table on a disk, or the note in its place, has the entry that is not declared.
+    pub fn knows_extra(&self, disk: &Disk) -> bool {
+        let [first, second] = [0, self.set.second_place()]
+            .map(|at| (!disk.unreadable.contains(&at)).then(|| disk.sector(at)).unwrap_or([0; SECTOR]));
+        let is_table = first[510..] == [0x55, 0xAA];
+        let note = [first, second].into_iter().find(|sector| Self::is_note(sector));
+        let entry = match note {
+            Some(note) if !is_table => Self::note_entry(&note, EXTRA).to_vec(),
+            _ => first[446 + 16 * EXTRA..][..16].to_vec(),
+        };
+        self.extra.is_some_and(|extra| extra[..] == entry[..])
+    }
+
+    /// The old mark that is on a disk still, of those that stand before a sector.
+    pub fn old_mark(&self, disk: &Disk, before: u64) -> Option<u64> {
+        let there = |at: u64, mark: &[u8]| disk.sector(at).starts_with(mark) && !disk.unreadable.contains(&at);
+        self.marks.iter().find(|(at, mark)| *at < before && there(*at, mark)).map(|(at, _)| *at)
     }
 
     /// What the copies of bstate.txt say that stand where they belong; those of some partitions.

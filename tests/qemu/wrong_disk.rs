@@ -570,7 +570,6 @@ fn judge(shelf: &Shelf, start: &Start, folder: &Path) -> Result<bool, String> {
         Rule::Is(_) => ran.said.contains(LIVES),
         Rule::None => ran.said.contains(HOLDS) && reason("(no disk is d: "),
         Rule::Several => ran.said.contains(HOLDS) && reason(" blank disks could be d: drives "),
-        Rule::Both => ran.said.contains(HOLDS) && reason(" could be disk d and disk data"),
         Rule::State(_) => return Err(context("two disks are ours".to_string())),
     };
     if as_ruled { Ok(matches!(rule, Rule::Is(_))) } else { Err(context("it ended otherwise".to_string())) }

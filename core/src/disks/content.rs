@@ -60,7 +60,10 @@ impl Search<'_> {
                         let lengths = self.lengths_of(partition);
                         let seal = self.seal_in(&region, &filesystem, &lengths);
                         // Its directory may be gone, and it still be the one from the CD.
-                        seal.or_else(|| self.remains_of_shipped(&region, partition, &named))
+                        match seal {
+                            None if self.is_shipped(&region, partition) => self.remains_of(&region, partition, &named),
+                            seal => seal,
+                        }
                     }
                 };
                 what.map(|what| Content { what, sectors })
@@ -69,8 +72,8 @@ impl Search<'_> {
             Err(_) => {
                 let what = self.remains_of(&region, partition, &named)?;
                 // Where anything else begins by now, what is left of ours says nothing.
-                let unmarked = region.marks(self.machine, 0).is_empty();
-                unmarked.then_some(Content { what, sectors: 0 })
+                let ours = region.marks(self.machine, 0).is_empty() || self.is_shipped(&region, partition);
+                ours.then_some(Content { what, sectors: 0 })
             }
         }
     }
@@ -147,14 +150,13 @@ impl Search<'_> {
         found.map(ToString::to_string)
     }
 
-    /// What is left in a filesystem whose boot sector or superblock is the shipped one, with its serial number or UUID.
-    fn remains_of_shipped(&mut self, region: &Region, partition: PartitionIndex, named: &[&str]) -> Option<String> {
-        let image = self.image_of(partition)?;
-        let compared = self.is_same(region, &image, |entry| {
+    /// Whether a filesystem's boot sector or superblock is the shipped one, with its serial number or UUID.
+    fn is_shipped(&mut self, region: &Region, partition: PartitionIndex) -> bool {
+        let Some(image) = self.image_of(partition) else { return false };
+        self.is_same(region, &image, |entry| {
             let named = matches!(entry.kind, Kind::FatBoot | Kind::ExtSuperblock | Kind::ExtSuperblockEnd);
             (entry.first < BEGINNING).then_some(named)
-        });
-        if compared { self.remains_of(region, partition, named) } else { None }
+        })
     }
 
     /// What is left where the filesystem's beginning is destroyed: bstate.txt or a seal at the sectors where the image
