@@ -133,6 +133,8 @@ fn disks_and_declarations_are_matched_by_signature_and_then_by_size() {
     assert_eq!(verify.map(|step| is_ok(&pc, step)), [true, false], "signature before size: {:#?}", pc.lines);
     // And where no signature decides, the size does.
     let exact = declarations.replace(&format!("{SECTORS}.."), &SECTORS.to_string());
+    let pc = start(&declared(&exact, &verify), vec![larger.clone()]);
+    assert_eq!(verify.map(|step| is_ok(&pc, step)), [true, false], "against the size: {:#?}", pc.lines);
     larger.poke(440, &OTHER.to_le_bytes());
     let pc = start(&declared(&exact, &verify), vec![larger]);
     assert_eq!(verify.map(|step| is_ok(&pc, step)), [false, true], "by size: {:#?}", pc.lines);
