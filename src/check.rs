@@ -190,7 +190,7 @@ fn alike(program: &Program) -> Vec<Problem> {
             };
             if fits && (a.signature.is_none() || b.signature.is_none()) {
                 let text = format!(
-                    "one disk may be both {} and {}, and then neither is used; declare sizes that differ, or give each a `signature`",
+                    "a blank disk may be both {} and {}, and then it is not restored; declare sizes that differ, or `provision` them",
                     b.name, a.name
                 );
                 alike.push(Problem::of_disk(a, text));

@@ -806,5 +806,5 @@ fn what_is_no_partition_image_is_told() {
     }
     maker.logic(&LOGIC.replace("disk system sectors 40960", "disk system sectors 40960\ndisk other sectors 40000.."));
     let said = check();
-    assert!(said.contains("logic.txt:3: warning: disk other: one disk may be both system and other"), "{said}");
+    assert!(said.contains("logic.txt:3: warning: disk other: a blank disk may be both system and other"), "{said}");
 }
