@@ -281,7 +281,7 @@ impl World {
     /// Whether the table on a disk, or the note in its place, has the entry that is not declared.
     pub fn knows_extra(&self, disk: &Disk) -> bool {
         let [first, second] = [0, self.set.second_place()]
-            .map(|at| (!disk.unreadable.contains(&at)).then(|| disk.sector(at)).unwrap_or([0; SECTOR]));
+            .map(|at| if disk.unreadable.contains(&at) { [0; SECTOR] } else { disk.sector(at) });
         let is_table = first[510..] == [0x55, 0xAA];
         let note = [first, second].into_iter().find(|sector| Self::is_note(sector));
         let entry = match note {
