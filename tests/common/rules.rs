@@ -285,8 +285,9 @@ pub fn rule(seen: &[Seen], declared: Declared) -> Rule {
 /// can be booted; of one set the newest; else the first.
 fn best(seen: &[Seen], several: &[usize], declared: Declared) -> usize {
     let mut left = several.to_vec();
-    for better in [&|n: &usize| seen[*n].by_table(declared), &|n: &usize| seen[*n].copy] as [&dyn Fn(&usize) -> bool; 2]
-    {
+    let by_table = |n: &usize| seen[*n].by_table(declared);
+    let has_copy = |n: &usize| seen[*n].copy;
+    for better in [&by_table as &dyn Fn(&usize) -> bool, &has_copy] {
         if left.iter().any(better) {
             left.retain(better);
         }
