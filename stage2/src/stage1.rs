@@ -1,9 +1,7 @@
 //! stage1 and the MBR's boot code, assembled here because both take their addresses from the same
 //! Rust constants as stage2. Nothing in stage2 calls them.
 
-use crate::memory::{
-    BIOS_SCRATCH, BOOT_INFO, BOOT_SECTOR, MBR_COPY, REAL_STACK_TOP, STAGE1_BUFFER, STAGE2,
-};
+use crate::memory::{BIOS_SCRATCH, BOOT_INFO, BOOT_SECTOR, MBR_COPY, REAL_STACK_TOP, STAGE1_BUFFER, STAGE2};
 use core::arch::global_asm;
 
 /// The offsets of stage1's header.
