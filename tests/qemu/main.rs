@@ -291,7 +291,8 @@ fn of_two_disks_alike_neither_is_written() {
     let mut machine = Machine::new(figure4(), &disks[0]);
     machine.disks.push(disks[1].clone());
     let mut guest = machine.start("twins");
-    guest.expect("202 verify mbr of system = failed (2 disks could be system: drives 80, 81)");
+    guest.expect("202 verify mbr of system = failed (no disk is system: drive 80 is blank, drive 81 is blank)");
+    guest.expect("256 restore system = failed (2 blank disks could be system: drives 80, 81");
     guest.expect("299 hold ");
     guest.power_cut();
     for disk in disks {

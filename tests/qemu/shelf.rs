@@ -97,7 +97,7 @@ fn two_disks_boot_from_the_second_when_the_first_is_gone() {
     let (cd, first, second) = (cd("two-disks"), blank("first", 500_000), blank("second", 502_048));
     first_life("two", &cd, &[&first, &second], "P1");
     let mut guest = start("two-2", &cd, &[&second]);
-    guest.expect("202 verify mbr of first = failed (no disk is first: drive 80 has 502048 sectors)");
+    guest.expect("202 verify mbr of first = failed (no disk is first: drive 80 is disk second)");
     comes_up(&mut guest, "P2");
     shut_down(guest);
     // It is there again, and its system no longer whole: mended from the other disk, in another order too.
