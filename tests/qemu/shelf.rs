@@ -163,6 +163,6 @@ fn without_a_disk_it_holds_and_says_why() {
     guest.power_cut();
     let disk = blank("other", 300_000);
     start("diskless-2", &cd, &[&disk])
-        .expect("failed (no disk is system: drive 80 has 300000 sectors)")
+        .expect("failed (no disk is system: drive 80 is blank and has 300000 sectors")
         .expect("298 hold");
 }
