@@ -101,7 +101,7 @@ struct Answer {
 impl Answer {
     fn of(search: &mut Search<'_>, disk: DiskIndex, disks: usize) -> Self {
         let looks = (0..disks).map(|n| search.look(DiskId(n), disk)).collect();
-        Self { disk, looks, found: search.find(disk), to_restore: search.find_to_restore(disk) }
+        Self { disk, looks, found: search.find(disk, true), to_restore: search.find_to_restore(disk) }
     }
 
     fn chosen(&self) -> Option<&Chosen> {

@@ -38,12 +38,13 @@ impl Candidate {
 }
 
 impl Search<'_> {
-    /// Finds the declared disk, for every step but `restore D`.
+    /// Finds the declared disk, for every step but `restore D`. Where `all` are looked at, one that its table proves
+    /// is not the only one that may be ours: who is about to change more than bstate.txt has to know of a clone.
     ///
     /// # Errors
     /// Why there is none, in words for the log.
-    pub fn find(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
-        let candidates = self.candidates(wanted);
+    pub fn find(&mut self, wanted: DiskIndex, all: bool) -> Result<Chosen, String> {
+        let candidates = self.candidates(wanted, all);
         match self.ours_of(wanted, &candidates) {
             Some(chosen) if chosen.claim.scope() == Scope::Restore => {
                 let drive = chosen.claim.drive();
@@ -59,7 +60,7 @@ impl Search<'_> {
     /// # Errors
     /// Why there is none, in words for the log.
     pub fn find_to_restore(&mut self, wanted: DiskIndex) -> Result<Chosen, String> {
-        let candidates = self.candidates(wanted);
+        let candidates = self.candidates(wanted, true);
         if let Some(mut chosen) = self.ours_of(wanted, &candidates) {
             return match chosen.claim.scope() {
                 Scope::All | Scope::Restore => {
@@ -100,7 +101,7 @@ impl Search<'_> {
 
     /// What the best of all candidates is.
     pub fn state(&mut self, wanted: DiskIndex) -> Option<DiskState> {
-        let candidates = self.candidates(wanted);
+        let candidates = self.candidates(wanted, false);
         let is = |wanted: fn(&Standing) -> bool| candidates.iter().any(|c| wanted(&c.look.standing));
         if is(|s| matches!(s, Standing::Ours { .. })) {
             Some(DiskState::Ours)
@@ -116,9 +117,9 @@ impl Search<'_> {
     }
 
     /// Every disk that no other declaration has, and what it is. Where the table of one proves it to be ours, no
-    /// other is looked at.
+    /// other is looked at, but where that is asked for, or no copy on that one can be read.
     #[inline(never)]
-    fn candidates(&mut self, wanted: DiskIndex) -> Vec<Candidate> {
+    fn candidates(&mut self, wanted: DiskIndex, thorough: bool) -> Vec<Candidate> {
         let all: Vec<(DiskId, DiskInfo)> =
             self.machine.disks().into_iter().enumerate().map(|(n, info)| (DiskId(n), info)).collect();
         let mut quick = Vec::new();
@@ -141,7 +142,7 @@ impl Search<'_> {
             }
         }
         let others = rest.iter().any(Candidate::is_open);
-        let looks_on = quick.is_empty() || others && self.are_all_damaged(wanted, &quick);
+        let looks_on = quick.is_empty() || others && (thorough || self.are_all_damaged(wanted, &quick));
         if !looks_on {
             return quick;
         }
@@ -163,7 +164,7 @@ impl Search<'_> {
         !quick.iter().any(|candidate| self.rate(wanted, candidate).0)
     }
 
-    /// Finds out whether a disk that is ours or blank is another declaration's as well, or rather.
+    /// Finds out whether a disk is another declaration's as well, or rather.
     #[inline(never)]
     fn settle_rivals(
         &mut self,
@@ -173,14 +174,12 @@ impl Search<'_> {
         wanted: DiskIndex,
     ) {
         let blank = candidate.look.standing == Standing::Blank;
-        if !blank && !matches!(candidate.look.standing, Standing::Ours { .. }) {
-            return;
-        }
+        let ours = matches!(candidate.look.standing, Standing::Ours { .. });
         let mut claimants = alloc::vec![wanted];
         for &other in lacking {
             match self.whole_once(candidate.id, &candidate.info, other).standing {
-                // What is one declaration's own is not blank for another one.
-                Standing::Ours { .. } if blank => return candidate.look = Look::never(&self.as_disk(other)),
+                // What is one declaration's own is not blank, or anybody's, for another one.
+                Standing::Ours { .. } if !ours => return candidate.look = Look::never(&self.as_disk(other)),
                 Standing::Ours { .. } => claimants.push(other),
                 // A declaration without an image takes no blank disk, nor does one that has its disk.
                 Standing::Blank if blank && self.has_images(other) && !self.has_own(other, all) => {
@@ -188,6 +187,9 @@ impl Search<'_> {
                 }
                 _ => {}
             }
+        }
+        if !blank && !ours {
+            return;
         }
         match self.goes_to(candidate.id, &candidate.info, &claimants, wanted) {
             Goes::Here(contested) => candidate.contested = contested,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::disks::blank::{MIB, Uniform};
 use crate::disks::claim::Kept;
-use crate::disks::look::{Look, names_on};
+use crate::disks::look::Look;
 use crate::disks::{Search, entries};
 use crate::logic::{DiskIndex, PartitionIndex};
 use crate::machine::{DiskId, DiskInfo};
@@ -27,7 +27,6 @@ impl Search<'_> {
         if !mbr.entries().iter().enumerate().any(extra) {
             return;
         }
-        let names = names_on(self.program, wanted);
         let whole = mbr.has_map(&map);
         for entry in entries::list(self.machine, id, info.sectors, mbr).entries {
             let is_declared = map.iter().enumerate().any(|(n, declared)| {
@@ -40,8 +39,7 @@ impl Search<'_> {
                 continue;
             }
             if whole && beside
-                || !self.begins_with_record(id, entry.start, entry.sectors, &names)
-                    && !self.is_empty(id, info, wanted, &entry)
+                || !self.is_entry_ours(id, info, wanted, &entry) && !self.is_empty(id, info, wanted, &entry)
             {
                 look.kept.push(entry);
             }

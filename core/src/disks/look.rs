@@ -230,6 +230,9 @@ impl Search<'_> {
             };
             return self.taken(wanted, seen, Standing::Foreign(what));
         }
+        if let Some(owner) = self.owner_without_table(id, info) {
+            return self.taken(wanted, seen, Standing::Foreign(format!("carries {owner}")));
+        }
         match seen.blank.clone().unwrap_or(Ok(None)) {
             Err((at, why)) => Look::unclear(format!("can't be read at sector {at}: {why}")),
             Ok(Some(at)) => {

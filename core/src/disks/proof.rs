@@ -207,13 +207,12 @@ impl Search<'_> {
         seen: &Seen,
     ) -> bool {
         let declared = self.program.partition(partition);
-        let names = names_on(self.program, wanted);
         let over = seen.listed.entries.iter().filter(|entry| {
             let is_it = (entry.start, entry.sectors) == (declared.start.0, declared.sectors.0);
             !(is_it && entry.kind == declared.kind) && entry.start <= declared.start.0 && declared.start.0 < entry.end()
         });
         for entry in over {
-            if self.begins_with_record(id, entry.start, entry.sectors, &names) {
+            if self.is_entry_ours(id, info, wanted, entry) {
                 continue;
             }
             if !seen.marks.found.is_empty() || self.owner_in_entries(id, info, wanted, seen).is_some() {

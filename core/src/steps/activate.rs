@@ -23,6 +23,7 @@ impl Context<'_> {
         if mbr.active() == Ok(entry) {
             return Ok("it was".to_string());
         }
+        let claim = self.claim_to_change(declared.disk)?;
         claim.check_scope()?;
         if seeded(Defect::FlagInTwoWrites) {
             self.write_mbr(&claim, &mbr.with_active(4))?;

@@ -106,7 +106,18 @@ impl<'m> Context<'m> {
     /// As [`Context::claim`].
     pub fn claim_anew(&mut self, disk: DiskIndex) -> Result<Claim, String> {
         self.machine.forget();
-        let chosen = self.search(|search| search.find(disk))?;
+        let chosen = self.search(|search| search.find(disk, false))?;
+        self.take(disk, chosen)
+    }
+
+    /// The same for who is about to change more of it than bstate.txt: that no other disk is as much ours has to be
+    /// known then.
+    ///
+    /// # Errors
+    /// As [`Context::claim`].
+    pub(crate) fn claim_to_change(&mut self, disk: DiskIndex) -> Result<Claim, String> {
+        self.machine.forget();
+        let chosen = self.search(|search| search.find(disk, true))?;
         self.take(disk, chosen)
     }
 

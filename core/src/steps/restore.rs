@@ -96,7 +96,7 @@ impl Context<'_> {
     /// still be restored.
     pub(crate) fn standing(&mut self, partition: PartitionIndex, begun: bool) -> Result<Claim, String> {
         let declared = self.program.partition(partition);
-        let claim = self.claim_anew(declared.disk)?;
+        let claim = self.claim_to_change(declared.disk)?;
         claim.check_scope()?;
         claim.check_way(declared)?;
         let map = self.program.map(declared.disk);

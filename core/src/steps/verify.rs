@@ -123,7 +123,7 @@ impl Context<'_> {
     /// Why the disk is not ours, what is in the way, what of the restore is not finished, or why the MBR could not be
     /// written.
     pub fn repair_mbr(&mut self, disk: DiskIndex) -> Outcome {
-        let claim = self.claim_anew(disk)?;
+        let claim = self.claim_to_change(disk)?;
         claim.check_scope()?;
         self.check_ways(disk, &claim)?;
         if claim.note().is_some() {

@@ -68,7 +68,7 @@ fn whose(machine: &mut Fuzzed<'_>, logic: &str, sector: &[u8; SECTOR]) {
         let known = &mut Known::default();
         let mut search = Search { machine, cd: None, program: &program, known };
         let look = search.look(DiskId(0), index).expect("there is a disk");
-        (look, search.find(index), search.find_to_restore(index))
+        (look, search.find(index, true), search.find_to_restore(index))
     });
     // Each of the entries that are listed is looked at by itself, and each may carry marks far inside.
     assert!(machine.reads < 16_000, "{} reads to know a disk", machine.reads);
@@ -209,7 +209,7 @@ pub fn seal_on(machine: &mut Fuzzed<'_>, piece: u64, bytes: u64) {
     let index = program.disk_indexes().next().expect("one disk");
     let mbr = Mbr::new(&program.map(index), &[0; CODE_BYTES], 7);
     let mut shifted = Shifted(machine, *mbr.sector());
-    let found = Search { machine: &mut shifted, cd: None, program: &program, known }.find(index);
+    let found = Search { machine: &mut shifted, cd: None, program: &program, known }.find(index, true);
     let claim = found.expect("of a disk without an image the map is proof enough").claim;
     let region = claim.partition(program.partition(program.partition_indexes().next().expect("one partition")));
     let runs = if piece == 1 {
