@@ -655,3 +655,32 @@ fn a_disk_that_somebody_has_reused_is_his() {
         refused(name, "", &disk, "foreign", &[]);
     }
 }
+
+/// A RAID or a volume group that is made in a partition leaves the first sectors of ours where they were.
+#[test]
+fn what_somebody_made_behind_our_head_is_his() {
+    let md = [0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0];
+    for (name, kind, mark) in [("md 1.2", 0xFD, Some(8)), ("md 1.2, by its mark", 0x83, Some(8)), ("LVM", 0x8E, None)] {
+        let mut disk = ours();
+        disk.poke(0, &[0; 512]);
+        entry(&mut disk, 0, 0, kind, P1 as u32, 17_000);
+        if let Some(sector) = mark {
+            disk.poke((P1 + sector) * 512, &md);
+        }
+        refused(name, "", &disk, "foreign", &[]);
+    }
+    // A bit that has flipped in the type of our own entry is not somebody.
+    let mut flipped = ours();
+    flipped.poke(446 + 4, &[0x8E]);
+    assert_eq!(whose("", "", vec![flipped]), "ours");
+}
+
+/// A table that is lost does not make a disk blank: what began in it is still there.
+#[test]
+fn a_partition_whose_table_is_lost_is_not_blank() {
+    for at in [4096, 6144] {
+        let mut disk = blank();
+        disk.poke(at * 512, LUKS);
+        refused("LUKS", "", &disk, "foreign", &["LUKS", &format!("sector {at}")]);
+    }
+}

@@ -268,6 +268,12 @@ fn a_clone_without_a_table_is_one_too() {
     let pc = start(&cd("", "", &["repair mbr of system", "set P1 Clean"]), vec![state_only(&lost), untouchable(&lost)]);
     failed("both", &pc, "repair mbr of system", &["drive"]);
     done("both", &pc, "set P1 Clean");
+    // One of them, and the other is whole: that one boots, and is not changed while the clone is there.
+    let mut code = state_only(&ours());
+    code.poke(100, &[0xFF]);
+    let pc = start(&cd("", "", &["repair mbr of system", "set P1 Clean"]), vec![code, untouchable(&lost)]);
+    failed("one", &pc, "repair mbr of system", &["drive 80"]);
+    done("one", &pc, "set P1 Clean");
     // One of them, and the other has no whole copy: that one boots, and nothing is restored.
     let mut broken = untouchable(&ours());
     for &(start, _) in &base().places {

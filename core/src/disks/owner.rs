@@ -70,23 +70,27 @@ impl Search<'_> {
         })
     }
 
-    /// Whether an entry that is not declared is ours: it begins with a filesystem with our record, and neither its type
-    /// nor a mark of anything else says that somebody has taken it, such as a RAID that left our filesystem's first
-    /// sectors where they were. The type byte of a declared partition's very place says nothing: a bit may have flipped.
+    /// Whether an entry that is not declared is ours: it begins with a filesystem with our record, and nobody has taken
+    /// it.
     #[inline(never)]
     pub(super) fn is_entry_ours(&mut self, id: DiskId, info: &DiskInfo, wanted: DiskIndex, entry: &Kept) -> bool {
         let names = names_on(self.program, wanted);
-        if !self.begins_with_record(id, entry.start, entry.sectors, &names) {
-            return false;
-        }
+        self.begins_with_record(id, entry.start, entry.sectors, &names) && !self.is_entry_taken(id, info, wanted, entry)
+    }
+
+    /// Whether an entry's type, or a mark of anything but a filesystem that may be ours, says that somebody has taken
+    /// it: a RAID, say, leaves the first sectors of our filesystem where they were. The type byte of a declared
+    /// partition's very place says nothing: a bit may have flipped.
+    #[inline(never)]
+    pub(super) fn is_entry_taken(&mut self, id: DiskId, info: &DiskInfo, wanted: DiskIndex, entry: &Kept) -> bool {
         let map = self.program.map(wanted);
         let place = (entry.start, entry.sectors);
         if map.iter().any(|e| e.kind != 0 && (u64::from(e.start), u64::from(e.sectors)) == place) {
-            return true;
+            return false;
         }
         let sectors = entry.sectors.min(info.sectors.saturating_sub(entry.start));
         let marks = marks::look(self.machine, id, Lba(entry.start), sectors, On::Partition);
-        owner_of_type(entry.kind).is_none() && marks.found.iter().all(|found| OURS.contains(&found.owner))
+        owner_of_type(entry.kind).is_some() || marks.found.iter().any(|found| !OURS.contains(&found.owner))
     }
 
     /// Whose an entry is, by its type or by marks in it.

@@ -115,6 +115,9 @@ impl Search<'_> {
         // Another layout of the same system: what a restore may replace, and nothing else may touch.
         let names = names_on(self.program, wanted);
         for entry in &seen.listed.entries {
+            if self.is_entry_taken(id, info, wanted, entry) {
+                continue;
+            }
             let found = match self.begins_with_record(id, entry.start, entry.sectors, &names) {
                 true => Some("bstate.txt".to_string()),
                 false => self.begins_with_seal(id, entry.start, entry.sectors, wanted),
