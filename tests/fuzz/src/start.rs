@@ -170,5 +170,9 @@ fn logic_of(machine: &mut Fuzzed<'_>) -> Option<String> {
 fn declared(text: &str) -> Vec<Range<u64>> {
     let Ok(program) = logic::parse(text) else { return Vec::new() };
     let partitions = program.partition_indexes().map(|p| program.partition(p));
-    std::iter::once(0..1).chain(partitions.map(|p| p.start.0..p.start.0 + p.sectors.0)).collect()
+    // A restore's note has a second place, before the first partition of the disk.
+    let starts = |disk| program.partitions_on(disk).map(|p| program.partition(p).start.0).min();
+    let notes = program.disk_indexes().filter_map(starts).map(|start| start.saturating_sub(1)..start);
+    let all = std::iter::once(0..1).chain(notes);
+    all.chain(partitions.map(|p| p.start.0..p.start.0 + p.sectors.0)).collect()
 }
